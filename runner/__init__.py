@@ -1,0 +1,1 @@
+"""run-pipeline: small, frequent, incremental warehouse loads without a scheduler service."""

@@ -1,0 +1,221 @@
+"""What happened, as frozen values. The recorder writes them, one fold over them makes the records.
+
+Every event has an id (ULID) and an aware UTC time of its own; `run_id` is the pipeline run, `job_run_id` the
+run of one job ("" where the event is about the run as a whole). `event_type` is the word that stands in
+`events.jsonl` and in `ops.event_log`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, ClassVar
+
+from runner.clock import format_utc, parse_utc, utc_now
+from runner.errors import RunPipelineError
+from runner.ids import new_ulid
+from runner.records import ErrorInfo, RunRecord, Status, StepTiming
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Root of all events. `durable` events are written; the others only reach live observers."""
+
+    event_type: ClassVar[str]
+    durable: ClassVar[bool] = True
+
+    run_id: str
+    event_id: str = field(default_factory=new_ulid)
+    timestamp: datetime = field(default_factory=utc_now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """A run began. `jobs` are (job_id, group) in plan order, so that a crashed run still knows what it owed."""
+
+    event_type: ClassVar[str] = "run.started"
+
+    name: str
+    jobs: tuple[tuple[str, str], ...]
+    max_workers: int | None
+    as_of: datetime
+    version: str = ""
+    host: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted(Event):
+    """A job got its slots and began, after `queue_ms` of waiting for them."""
+
+    event_type: ClassVar[str] = "job.started"
+
+    job_run_id: str
+    job_id: str
+    group: str = ""
+    queue_ms: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepProgress(Event):
+    """A step has moved `rows` rows so far. Only for live display."""
+
+    event_type: ClassVar[str] = "step.progress"
+    durable: ClassVar[bool] = False
+
+    job_run_id: str
+    job_id: str
+    step_id: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished(Event):
+    """A step ended; its timing is final for this attempt."""
+
+    event_type: ClassVar[str] = "step.finished"
+
+    job_run_id: str
+    job_id: str
+    timing: StepTiming
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRetrying(Event):
+    """An attempt failed for a passing reason; the next one starts after `delay_ms`."""
+
+    event_type: ClassVar[str] = "job.retrying"
+
+    job_run_id: str
+    job_id: str
+    attempt: int
+    delay_ms: float
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed(Event):
+    """A landing was committed: the rows are in the warehouse. `rows` per table name."""
+
+    event_type: ClassVar[str] = "job.landed"
+
+    job_run_id: str
+    job_id: str
+    batch: int
+    rows: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFinished(Event):
+    """A job reached its end (also: was skipped or cancelled). Carries its complete record."""
+
+    event_type: ClassVar[str] = "job.finished"
+
+    job_run_id: str
+    job_id: str
+    record: RunRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed(Event):
+    """Something worth saying that is not a failure. `code` is its event type in the log, for example
+    `incremental.ineffective`, `incremental.null_keys`, `rows.quarantined`, `rows.duplicate_keys`, `table.created`.
+    """
+
+    event_type: ClassVar[str] = "notice"
+
+    level: str
+    code: str
+    message: str
+    job_run_id: str = ""
+    job_id: str = ""
+    step_id: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """The run reached its end. `errors` are those of the run itself; jobs carry their own."""
+
+    event_type: ClassVar[str] = "run.finished"
+
+    status: Status
+    duration_ms: float
+    errors: tuple[ErrorInfo, ...] = ()
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    cls.event_type: cls
+    for cls in (
+        RunStarted, JobStarted, StepProgress, StepFinished, JobRetrying, Landed, JobFinished, Noticed, RunFinished
+    )
+}  # fmt: skip
+
+_READERS: dict[str, Any] = {
+    "timestamp": parse_utc,
+    "as_of": parse_utc,
+    "status": Status,
+    "timing": StepTiming.from_dict,
+    "record": RunRecord.from_dict,
+    "error": ErrorInfo.from_dict,
+    "errors": lambda items: tuple(ErrorInfo.from_dict(item) for item in items),
+    "jobs": lambda items: tuple((job_id, group) for job_id, group in items),
+}
+
+
+class UnknownEvent(RunPipelineError):
+    """An event type that this version does not know (written by a newer one)."""
+
+    category = "damaged"
+
+    def __init__(self, event_type: object) -> None:
+        super().__init__(event_type)
+        self.event_type = event_type
+
+    def __str__(self) -> str:
+        return f"unknown event type {self.event_type!r}"
+
+
+def to_dict(event: Event) -> dict[str, Any]:
+    """Return an event as JSON-ready data, `event_type` first."""
+    data: dict[str, Any] = {"event_type": event.event_type}
+    for name in _field_names(type(event)):
+        data[name] = _plain(getattr(event, name))
+    return data
+
+
+def from_dict(data: Mapping[str, Any]) -> Event:
+    """Read `to_dict`'s form. Unknown fields are ignored; raises `UnknownEvent`, `KeyError`, `ValueError`."""
+    cls = EVENT_TYPES.get(data["event_type"])
+    if cls is None:
+        raise UnknownEvent(data["event_type"])
+    values = {}
+    for name in _field_names(cls):
+        if name in data:
+            read = _READERS.get(name)
+            values[name] = read(data[name]) if read else data[name]
+    return cls(**values)
+
+
+_names_of: dict[type[Event], tuple[str, ...]] = {}
+
+
+def _field_names(cls: type[Event]) -> tuple[str, ...]:
+    names = _names_of.get(cls)
+    if names is None:
+        names = _names_of[cls] = tuple(f.name for f in fields(cls))
+    return names
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return format_utc(value)
+    if isinstance(value, ErrorInfo | RunRecord | StepTiming):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value
+

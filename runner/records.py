@@ -1,0 +1,303 @@
+"""What a run leaves behind: PipelineRun > RunRecord (one a job) > StepTiming, PerformanceIndicators.
+
+Plain data: they neither render nor store themselves. `to_dict` gives JSON-ready values (times as RFC 3339
+text), `from_dict` reads them back, and reads records of older versions: unknown keys are ignored, missing
+ones take their default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from runner.clock import format_utc, parse_utc
+from runner.errors import RunFailed
+
+PIPELINE_RUN_SCHEMA = "run-pipeline/pipeline-run.v1"
+
+
+class Status(StrEnum):
+    """Where a step, job or run stands. See DESIGN for which of them each may have."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+    PARTIAL = "partial"
+    RUNNING = "running"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorInfo:
+    """One error of a job: its category word, text, and the step it came from ("" for the job itself)."""
+
+    category: str
+    message: str
+    type: str = ""
+    step_id: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data."""
+        return {"category": self.category, "message": self.message, "type": self.type, "step_id": self.step_id}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any] | str) -> Self:
+        """Read `to_dict`'s form, or the bare text that the oldest records carry."""
+        if isinstance(data, str):
+            return cls(category="unknown", message=data)
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTiming:
+    """One step of one job run.
+
+    `duration_ms` is exclusive time: the step's own, without waiting on the one before, so that the steps of a
+    job sum to the job. `busy_ms` is worker time and may exceed it (process workers). `rows_read` is set for
+    `read` and `extract`, `rows_written` for `write`; `rows_in`/`rows_out` for whatever flowed through.
+    """
+
+    step_id: str
+    op: str = ""
+    status: Status = Status.SUCCESS
+    duration_ms: float = 0
+    busy_ms: float = 0
+    rows_read: int | None = None
+    rows_written: int | None = None
+    rows_in: int = 0
+    rows_out: int = 0
+    batches: int = 0
+    attempts: int = 1
+    warehouse: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data; `rows_read`, `rows_written` and `warehouse` only where they apply."""
+        data: dict[str, Any] = {
+            "step_id": self.step_id,
+            "op": self.op,
+            "status": self.status.value,
+            "duration_ms": self.duration_ms,
+            "busy_ms": self.busy_ms,
+        }
+        for name in ("rows_read", "rows_written"):
+            if (value := getattr(self, name)) is not None:
+                data[name] = value
+        data.update(
+            rows_in=self.rows_in, rows_out=self.rows_out, batches=self.batches, attempts=self.attempts
+        )
+        if self.warehouse:
+            data["warehouse"] = dict(self.warehouse)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read `to_dict`'s form."""
+        known = _known(cls, data)
+        if "status" in known:
+            known["status"] = Status(known["status"])
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceIndicators:
+    """Four figures that say how a job did. Made by `from_timings`, by DESIGN's definitions (traps T7 to T9)."""
+
+    query_efficiency: str
+    transform_throughput: float
+    write_throughput: float
+    bottleneck_step: str | None
+
+    @classmethod
+    def from_timings(cls, timings: Sequence[StepTiming]) -> Self:
+        """Derive the indicators from step timings.
+
+        query_efficiency: summed duration of `read` steps, under 5,000 ms good, under 15,000 moderate, else
+        poor. transform_throughput: rows that left the last `call`, per second in calls. write_throughput: rows
+        written per second in writes. 0 where there is no time. bottleneck_step: the longest, first of equals.
+        """
+        read_ms = sum(t.duration_ms for t in timings if t.op == "read")
+        calls = [t for t in timings if t.op == "call"]
+        writes = [t for t in timings if t.op == "write"]
+        longest = max(timings, key=lambda t: t.duration_ms, default=None)
+        return cls(
+            query_efficiency="good" if read_ms < 5_000 else "moderate" if read_ms < 15_000 else "poor",
+            transform_throughput=_per_second(calls[-1].rows_out if calls else 0, calls),
+            write_throughput=_per_second(sum(t.rows_written or 0 for t in writes), writes),
+            bottleneck_step=longest.step_id if longest else None,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data."""
+        return {
+            "query_efficiency": self.query_efficiency,
+            "transform_throughput": self.transform_throughput,
+            "write_throughput": self.write_throughput,
+            "bottleneck_step": self.bottleneck_step,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read `to_dict`'s form."""
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One job of one run. Times are aware UTC; durations are monotonic milliseconds.
+
+    `queue_ms` is how long the job was ready but waited for a slot. `rows_read` is what its `read` and
+    `extract` steps brought in (T7), `rows_written` what its writes landed.
+    """
+
+    run_id: str
+    job_id: str
+    pipeline_run_id: str = ""
+    group: str = ""
+    status: Status
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration_ms: float = 0
+    queue_ms: float = 0
+    rows_read: int = 0
+    rows_written: int = 0
+    rows_quarantined: int = 0
+    errors: tuple[ErrorInfo, ...] = ()
+    step_timings: tuple[StepTiming, ...] = ()
+    performance_indicators: PerformanceIndicators | None = None
+    warehouse: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data. `step_timings`, `performance_indicators` and `warehouse` are left out when empty."""
+        data: dict[str, Any] = {
+            "run_id": self.run_id,
+            "job_id": self.job_id,
+            "pipeline_run_id": self.pipeline_run_id,
+            "group": self.group,
+            "status": self.status.value,
+            "started_at": format_utc(self.started_at) if self.started_at else None,
+            "completed_at": format_utc(self.completed_at) if self.completed_at else None,
+            "duration_ms": self.duration_ms,
+            "queue_ms": self.queue_ms,
+            "rows_read": self.rows_read,
+            "rows_written": self.rows_written,
+            "rows_quarantined": self.rows_quarantined,
+            "errors": [error.to_dict() for error in self.errors],
+        }
+        if self.step_timings:
+            data["step_timings"] = [timing.to_dict() for timing in self.step_timings]
+        if self.performance_indicators:
+            data["performance_indicators"] = self.performance_indicators.to_dict()
+        if self.warehouse:
+            data["warehouse"] = dict(self.warehouse)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read `to_dict`'s form, or an older record's (`failed` for `failure`, errors as texts)."""
+        known = _known(cls, data)
+        known["status"] = _status(known["status"])
+        for name in ("started_at", "completed_at"):
+            if known.get(name):
+                known[name] = parse_utc(known[name])
+        known["errors"] = tuple(ErrorInfo.from_dict(error) for error in known.get("errors", ()))
+        known["step_timings"] = tuple(StepTiming.from_dict(t) for t in known.get("step_timings", ()))
+        if known.get("performance_indicators"):
+            known["performance_indicators"] = PerformanceIndicators.from_dict(known["performance_indicators"])
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineRun:
+    """One execution of a pipeline, or of a single job (a run of one). `jobs` is in the order of the plan."""
+
+    pipeline_run_id: str
+    pipeline_id: str
+    status: Status
+    started_at: datetime
+    completed_at: datetime | None = None
+    duration_ms: float = 0
+    max_workers: int | None = None
+    as_of: datetime | None = None
+    errors: tuple[ErrorInfo, ...] = ()
+    jobs: tuple[RunRecord, ...] = field(default=())
+
+    @property
+    def rows_read(self) -> int:
+        """Rows that the jobs' `read` and `extract` steps brought in."""
+        return sum(job.rows_read for job in self.jobs)
+
+    @property
+    def rows_written(self) -> int:
+        """Rows that the jobs' writes landed."""
+        return sum(job.rows_written for job in self.jobs)
+
+    def raise_for_status(self) -> Self:
+        """Return the run itself if it succeeded; raise `RunFailed` if anything in it failed or it was cancelled."""
+        if self.status is not Status.SUCCESS:
+            raise RunFailed(self)
+        return self
+
+    def to_dict(self, *, jobs: bool = True) -> dict[str, Any]:
+        """Return JSON-ready data with its schema name; `jobs=False` leaves the job records out."""
+        data: dict[str, Any] = {
+            "schema": PIPELINE_RUN_SCHEMA,
+            "pipeline_run_id": self.pipeline_run_id,
+            "pipeline_id": self.pipeline_id,
+            "status": self.status.value,
+            "started_at": format_utc(self.started_at),
+            "completed_at": format_utc(self.completed_at) if self.completed_at else None,
+            "duration_ms": self.duration_ms,
+            "rows_read": self.rows_read,
+            "rows_written": self.rows_written,
+            "max_workers": self.max_workers,
+            "as_of": format_utc(self.as_of) if self.as_of else None,
+            "errors": [error.to_dict() for error in self.errors],
+        }
+        if jobs:
+            data["jobs"] = [job.to_dict() for job in self.jobs]
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read `to_dict`'s form."""
+        known = _known(cls, data)
+        known["status"] = _status(known["status"])
+        for name in ("started_at", "completed_at", "as_of"):
+            if known.get(name):
+                known[name] = parse_utc(known[name])
+        known["errors"] = tuple(ErrorInfo.from_dict(error) for error in known.get("errors", ()))
+        known["jobs"] = tuple(RunRecord.from_dict(job) for job in known.get("jobs", ()))
+        return cls(**known)
+
+
+def run_status(statuses: Sequence[Status]) -> Status:
+    """Fold the statuses of a run's jobs into the run's own.
+
+    Nothing failed: success. Something was cancelled: cancelled. Something failed: partial where another job
+    succeeded, else failure. A `partial` job counts as both.
+    """
+    if Status.CANCELLED in statuses:
+        return Status.CANCELLED
+    failed = any(status in (Status.FAILURE, Status.PARTIAL) for status in statuses)
+    if not failed:
+        return Status.SUCCESS
+    landed = any(status in (Status.SUCCESS, Status.PARTIAL) for status in statuses)
+    return Status.PARTIAL if landed else Status.FAILURE
+
+
+def _per_second(rows: int, timings: Sequence[StepTiming]) -> float:
+    duration_ms = sum(t.duration_ms for t in timings)
+    return round(rows * 1000 / duration_ms, 2) if duration_ms > 0 else 0.0
+
+
+def _status(word: str) -> Status:
+    return Status({"failed": "failure", "succeeded": "success"}.get(word, word))
+
+
+def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(cls)}
+    return {name: value for name, value in data.items() if name in names}

@@ -1,0 +1,46 @@
+"""What a project's YAML declares, as frozen models.
+
+The loader has already resolved parameters (`{param: NAME}`) when it builds these, so every value here is the
+value that will be used. Positions in files are the loader's business; a model only says what is wrong.
+"""
+
+from runner.specs.names import (
+    COLUMN_TYPES,
+    ENGINE_DATASET,
+    PARAM_TYPES,
+    Duration,
+    Id,
+    Identifier,
+    Spec,
+    TableRef,
+    Workers,
+    check_id,
+    check_identifier,
+    parse_duration,
+)
+from runner.specs.pipelines import JobSpec, MemberSpec, ParamSpec, PipelineSpec, StageSpec
+from runner.specs.plan import Barrier, PlannedJob, RunPlan
+from runner.specs.steps import (
+    CONSUMING_OPS,
+    PRODUCING_OPS,
+    STEP_OPS,
+    CallSpec,
+    Cursor,
+    ExtractSpec,
+    Filter,
+    Identify,
+    Incremental,
+    ReadSpec,
+    Step,
+    StepSpec,
+    WriteSpec,
+)
+from runner.specs.tables import ColumnSpec, IndexSpec, PartitionSpec, TableSpec
+
+__all__ = [
+    "COLUMN_TYPES", "CONSUMING_OPS", "ENGINE_DATASET", "PARAM_TYPES", "PRODUCING_OPS", "STEP_OPS",
+    "Barrier", "CallSpec", "ColumnSpec", "Cursor", "Duration", "ExtractSpec", "Filter", "Id", "Identifier",
+    "Identify", "Incremental", "IndexSpec", "JobSpec", "MemberSpec", "ParamSpec", "PartitionSpec", "PipelineSpec",
+    "PlannedJob", "ReadSpec", "RunPlan", "Spec", "StageSpec", "Step", "StepSpec", "TableRef", "TableSpec",
+    "Workers", "WriteSpec", "check_id", "check_identifier", "parse_duration",
+]  # fmt: skip

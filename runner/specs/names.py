@@ -1,0 +1,101 @@
+"""The vocabulary of declarations: ids, identifiers, durations, type words, and the base model."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+_ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_FUNCTION = re.compile(r"[A-Za-z_][\w]*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+COLUMN_TYPES = (
+    "string", "int64", "float64", "numeric", "bool", "timestamp", "date", "json", "bytes",
+)  # fmt: skip
+"""Types a column may be declared with."""
+
+PARAM_TYPES = ("string", "int64", "float64", "bool", "timestamp", "date", "path")
+"""Types a job parameter may be declared with; `path` is resolved against the project folder."""
+
+ENGINE_DATASET = "ops"
+"""The dataset of the engine's own tables; projects do not declare tables in it."""
+
+
+def check_id(value: str) -> str:
+    """Return `value` if it is an id of a pipeline, job or step; raise `ValueError` otherwise.
+
+    An id becomes a file name, so it can neither leave its folder nor collide by a trailing dot.
+    """
+    if not _ID.fullmatch(value) or ".." in value or value.endswith("."):
+        raise ValueError(
+            f"{value!r} is not an id; expected 1 to 64 of a-z 0-9 _ . - that start with a letter or digit,"
+            " without '..' and without a final dot"
+        )
+    return value
+
+
+def check_identifier(value: str) -> str:
+    """Return `value` if it can name a dataset, table or column on every engine; raise `ValueError` otherwise."""
+    if not _IDENTIFIER.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not an identifier; expected a letter or _ and then at most 127 of A-Z a-z 0-9 _"
+        )
+    return value
+
+
+def parse_duration(value: object) -> float:
+    """Turn `500ms`, `30s`, `5m`, `2h`, `1d` or a number of seconds into seconds; must be above 0.
+
+    Raises `ValueError` that says what was expected.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} is not a duration; expected for example 500ms, 30s, 5m, 2h")
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        if not match:
+            raise ValueError(f"{value!r} is not a duration; expected for example 500ms, 30s, 5m, 2h")
+        seconds = float(match["number"]) * _SECONDS[match["unit"]]
+    else:
+        seconds = float(value)
+    if not 0 < seconds < 10 * 365 * 86400:
+        raise ValueError(f"{value!r} is not a usable duration; expected more than 0")
+    return seconds
+
+
+def _check_function(value: str) -> str:
+    if not _FUNCTION.fullmatch(value):
+        raise ValueError(f"{value!r} does not name a function; expected package.module:function")
+    return value
+
+
+def as_tuple(value: object) -> object:
+    """Let a single name stand for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+Id = Annotated[str, AfterValidator(check_id)]
+Identifier = Annotated[str, AfterValidator(check_identifier)]
+Identifiers = Annotated[tuple[Identifier, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+FunctionName = Annotated[str, AfterValidator(_check_function)]
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Workers = Annotated[int, Field(ge=1, le=1000)]
+
+
+class Spec(BaseModel):
+    """Base of every declaration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class TableRef(NamedTuple):
+    """The name of a table: dataset (schema on DuckDB and PostgreSQL) and table."""
+
+    dataset: str
+    table: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset}.{self.table}"

@@ -1,0 +1,61 @@
+"""A run as the loader flattens it: every job once, with its group, its edges and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from runner.specs.names import TableRef
+from runner.specs.pipelines import JobSpec
+from runner.specs.tables import TableSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedJob:
+    """One job of a run. `after` and `needs` hold node ids (job ids or barrier ids). `limits` names the worker
+    limits it takes a slot of, outermost first; `stops` the enclosing groups that have `stop_on_failure`.
+    `params` are the resolved values, for the record and for `plan`; they already stand in `spec`.
+    """
+
+    spec: JobSpec
+    group: str
+    file: Path
+    needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    stops: tuple[str, ...] = ()
+    params: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.spec.job_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barrier:
+    """A point that is passed when its members are done: the end of a stage or sub-pipeline. It keeps the number
+    of edges between two stages at m + n instead of m * n. It succeeded if all its members (jobs or barriers) did.
+    """
+
+    barrier_id: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """Everything a run needs to know before it starts. `limits` holds workers by limit name, `max_workers` the
+    cap on the whole run (from flag or settings; None: none). `tables` are all declarations that the jobs use.
+    """
+
+    name: str
+    kind: str
+    project: Path
+    as_of: datetime
+    jobs: tuple[PlannedJob, ...]
+    barriers: tuple[Barrier, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
+    max_workers: int | None = None
+    tables: Mapping[TableRef, TableSpec] = field(default_factory=dict)
