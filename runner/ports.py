@@ -25,6 +25,13 @@ Row = dict[str, Any]
 """One row for a row function: column name to Python value."""
 
 
+@dataclass(slots=True)
+class StopFlag:
+    """Raised when a step is to stop; loops over rows in worker threads look at it between rows."""
+
+    stopped: bool = False
+
+
 # --- rows between steps ---------------------------------------------------------------------------------------
 
 
