@@ -1,0 +1,1 @@
+"""Formation: form responses become measurement events, measurement events become scored observations."""
