@@ -8,7 +8,7 @@ the work in the database before it returns.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from runner.events import Event
 from runner.records import PipelineRun, RunRecord
-from runner.specs import Filter, Incremental, TableRef, TableSpec
+from runner.specs import ColumnSpec, Filter, Incremental, PlannedJob, RunPlan, TableRef, TableSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,8 +56,9 @@ class Batch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """What a rescore treats as absent: target rows that match `filters` (all of them: AND), and remembered or
-    quarantined keys. `quarantined`: release the keys that were quarantined. In the landing the matching target
-    rows are deleted, the released keys forgotten, and the new rows written, in one transaction.
+    quarantined keys. `quarantined`: release the keys that were quarantined. In the landing, of the keys that were
+    read, the matching target rows are deleted and the remembered keys forgotten before the new rows are written,
+    in one transaction. What was not read again is left alone: a rescore whose read finds nothing deletes nothing.
     """
 
     filters: tuple[Filter, ...] = ()
@@ -328,6 +329,59 @@ class Warehouse(Protocol):
 
     async def merge_events(self, rows: Sequence[Row]) -> int:
         """Insert rows into `ops.event_log`, skipping event ids that are there already; return how many were new."""
+
+
+# --- steps ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class StepCounts:
+    """What has flowed through one step so far: rows and batches."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    rows_read: int | None = None
+    rows_written: int | None = None
+    rows_quarantined: int = 0
+    batches: int = 0
+
+
+class Step(Protocol):
+    """One step of one attempt of a job. The executor pulls `flow`, times it, and hands what comes to the consumers."""
+
+    @property
+    def counts(self) -> StepCounts:
+        """What has flowed so far."""
+
+    def flow(self, batch: Batch | None) -> AsyncIterator[Batch]:
+        """Yield what comes of one batch: nothing from a write, perhaps many from a call. Steps that consume none
+        (read, extract) are given None once and yield everything they bring in.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext:
+    """What a step may use, made by the executor for one attempt of one job.
+
+    `wanted`: the column names that the only consumer, a write, takes (None otherwise). `input_columns`: declared
+    columns of the rows that come in, where known. `writer` is None in jobs without a write. `notice(level, code,
+    message, details)` tells people. `as_of` is the run's logical time, UTC.
+    """
+
+    plan: RunPlan
+    job: PlannedJob
+    job_run_id: str
+    as_of: datetime
+    warehouse: Warehouse
+    stop: StopFlag
+    notice: Callable[[str, str, str, Mapping[str, Any]], None]
+    writer: Writer | None = None
+    target: int | None = None
+    tracked: int | None = None
+    tracking: tuple[KeyTracking, ...] = ()
+    release: Release | None = None
+    wanted: tuple[str, ...] | None = None
+    input_columns: tuple[ColumnSpec, ...] | None = None
 
 
 # --- runs -----------------------------------------------------------------------------------------------------

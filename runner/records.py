@@ -274,18 +274,19 @@ class PipelineRun:
         return cls(**known)
 
 
-def run_status(statuses: Sequence[Status]) -> Status:
-    """Fold the statuses of a run's jobs into the run's own.
+def run_status(jobs: Sequence[RunRecord]) -> Status:
+    """Fold the outcomes of a run's jobs into the run's own.
 
     Nothing failed: success. Something was cancelled: cancelled. Something failed: partial where another job
-    succeeded, else failure. A `partial` job counts as both.
+    succeeded, else failure. A `partial` job has failed if it carries errors (a later commit failed); one that only
+    put rows into quarantine, within its limit, has not.
     """
-    if Status.CANCELLED in statuses:
+    if any(job.status is Status.CANCELLED for job in jobs):
         return Status.CANCELLED
-    failed = any(status in (Status.FAILURE, Status.PARTIAL) for status in statuses)
+    failed = any(job.status is Status.FAILURE or (job.status is Status.PARTIAL and job.errors) for job in jobs)
     if not failed:
         return Status.SUCCESS
-    landed = any(status in (Status.SUCCESS, Status.PARTIAL) for status in statuses)
+    landed = any(job.status in (Status.SUCCESS, Status.PARTIAL) for job in jobs)
     return Status.PARTIAL if landed else Status.FAILURE
 
 
