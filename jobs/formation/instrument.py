@@ -71,7 +71,7 @@ class Measure:
         tolerable = 0 <= self.missing_allowed < len(self.items)
         if not tolerable or lowers != sorted(set(lowers)):
             raise ValueError(
-                f"measure {self.code}: expected items, 0 <= missing_allowed < their number, and ascending bands"
+                f"measure {self.code}: expected items, missing_allowed below their number, ascending bands"
             )
 
     @property
