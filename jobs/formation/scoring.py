@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from jobs.formation.instrument import Instrument, Item, Measure
     from runner import Row
 
-Score = tuple[float | None, int, list["Component"], str | None]
-"""Value, number of missing answers, components, and a note if there is no value."""
+Score = tuple[float | None, str | None, int, list["Component"], str | None]
+"""Value, label, number of missing answers, components, and a note if there is no value."""
 
 
 def score(row: Row, *, instrument: str) -> list[Row]:
@@ -64,23 +64,24 @@ class ScoringPlan:
         """The observations of one measurement event. Raises ValueError as `score` does."""
         event = row["measurement_event_id"]
         values, components = self._answers(row["answers"], event)
+        subject, binding, occurred_at = row["subject_id"], row["binding_id"], row["occurred_at"]
         found: list[Row] = []
         for section in self._sections:
             if section.is_empty(values):
                 continue
-            for code, score_measure, label in section.measures:
-                value, missing, shown, note = score_measure(values, components)
+            for code, score_measure in section.measures:
+                value, label, missing, shown, note = score_measure(values, components)
                 found.append(
                     {
                         "observation_id": f"obs:{event}:{code}",
                         "idem_key": f"{event}:{code}",
                         "measurement_event_id": event,
-                        "subject_id": row["subject_id"],
-                        "binding_id": row["binding_id"],
+                        "subject_id": subject,
+                        "binding_id": binding,
                         "measure_code": code,
-                        "occurred_at": row["occurred_at"],
+                        "occurred_at": occurred_at,
                         "value": value,
-                        "label": None if value is None else label(value),
+                        "label": label,
                         "missing": missing,
                         "components": shown,
                         "note": note,
@@ -97,6 +98,8 @@ class ScoringPlan:
             found = [known.get(get(question_id)) for question_id, known, _ in self._lookups]
         except TypeError:  # an answer that is a list or an object
             found = [None] * len(self._lookups)
+        if None not in found:
+            return [answer[0] for answer in found], [answer[1] for answer in found]  # type: ignore[index]
         read = [
             answer or self._resolve(resolve, get(question_id), event)
             for answer, (question_id, _, resolve) in zip(found, self._lookups, strict=True)
@@ -123,12 +126,13 @@ class _Section:
     """The measures of one questionnaire, and which answers tell that it was filled in at all."""
 
     def __init__(self, plans: list[_MeasurePlan]) -> None:
-        self.measures = [(plan.measure.code, plan.score, plan.label) for plan in plans]
+        self.measures = [(plan.measure.code, plan.score) for plan in plans]
         self._slots = sorted({slot for plan in plans for slot in plan.slots})
 
     def is_empty(self, values: list[float | None]) -> bool:
         """Whether none of the questionnaire's questions was answered."""
-        return all(values[slot] is None for slot in self._slots)
+        # Nearly always the first question answers it.
+        return values[self._slots[0]] is None and all(values[slot] is None for slot in self._slots)
 
 
 class _MeasurePlan:
@@ -141,34 +145,36 @@ class _MeasurePlan:
         self._pick = _picker(self._slots)
         self._lowers = [band.lower for band in measure.bands]
         self._labels = [None, *(band.label for band in measure.bands)]
+        # From the sum of the items to the value, kept as two numbers: a third of 3 is exactly 1.
+        self._times = 2 if measure.method == "sum_then_double" else 1
+        self._parts = len(measure.items) if measure.method == "average" else 1
 
     @property
     def slots(self) -> list[int]:
         return self._slots if self._gate is None else [self._gate, *self._slots]
 
-    def label(self, value: float) -> str | None:
-        return self._labels[bisect_right(self._lowers, value)]
-
     def score(self, values: list[float | None], components: list[Component]) -> Score:
-        shown = list(self._pick(components))
-        if self._gate is not None:
-            if values[self._gate] == 0:
-                return 0.0, 0, [components[self._gate]], None
-            shown.insert(0, components[self._gate])
-        picked = self._pick(values)
-        if None not in picked:
-            return self._combine(sum(picked)), 0, shown, None
-        missing, total = picked.count(None), len(picked)
-        if missing > (allowed := self.measure.missing_allowed):
-            return None, missing, shown, f"{missing} of {total} answers missing, at most {allowed} allowed"
-        answered = sum(value for value in picked if value is not None)
-        return self._combine(answered * total / (total - missing)), missing, shown, None
+        gate, picked, shown = self._gate, self._pick(values), list(self._pick(components))
+        if gate is not None:
+            if values[gate] == 0:
+                return 0.0, self._label(0.0), 0, [components[gate]], None
+            shown.insert(0, components[gate])
+        if None in picked:
+            return self._incomplete(picked, shown)
+        value = sum(picked) * self._times / self._parts
+        return value, self._labels[bisect_right(self._lowers, value)], 0, shown, None
 
-    def _combine(self, total: float) -> float:
-        """The value from the sum of all items, prorated where answers are missing."""
-        if self.measure.method == "average":
-            return total / len(self._slots)
-        return total * 2 if self.measure.method == "sum_then_double" else total
+    def _incomplete(self, picked: tuple[float | None, ...], shown: list[Component]) -> Score:
+        missing, total, allowed = picked.count(None), len(picked), self.measure.missing_allowed
+        if missing > allowed:
+            note = f"{missing} of {total} answers missing, at most {allowed} allowed"
+            return None, None, missing, shown, note
+        answered = sum(value for value in picked if value is not None)
+        value = answered * total * self._times / ((total - missing) * self._parts)
+        return value, self._label(value), missing, shown, None
+
+    def _label(self, value: float) -> str | None:
+        return self._labels[bisect_right(self._lowers, value)]
 
 
 def _picker(slots: list[int]) -> Callable[[list[Any]], tuple[Any, ...]]:
