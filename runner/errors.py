@@ -25,9 +25,13 @@ call may succeed a moment later; what is unknown is terminal. Errors carry field
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+_OTHERS_CODE = (os.path.dirname(os.__file__) + os.sep, os.path.dirname(__file__) + os.sep, "<")
+"""Where code lives that is not the project's: the standard library, the engine, generated code."""
 
 
 class RunPipelineError(Exception):
@@ -132,8 +136,24 @@ class FunctionFailed(RunPipelineError):
         self.function = function
         self.error = error
 
+    @property
+    def location(self) -> str:
+        """Where the project's code was when it raised, as `file:line, in name`; "" when it is not known.
+
+        The deepest frame that belongs neither to the standard library nor to a package nor to the engine.
+        """
+        place = ""
+        trace = self.error.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            if not code.co_filename.startswith(_OTHERS_CODE) and "-packages" not in code.co_filename:
+                place = f"{code.co_filename}:{trace.tb_lineno}, in {code.co_name}"
+            trace = trace.tb_next
+        return place
+
     def __str__(self) -> str:
-        return f"{self.function} raised {type(self.error).__name__}: {self.error}"
+        text = f"{self.function} raised {type(self.error).__name__}: {self.error}"
+        return f"{text} ({self.location})" if self.location else text
 
 
 class BadRows(RunPipelineError):
