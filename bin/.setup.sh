@@ -2,8 +2,8 @@
 #
 # The caller sets `root`, the repository. An environment is ready when its stamp is there, was made
 # for this folder, and is not older than pyproject.toml and constraints.txt. The stamp is a copy of
-# both, begun as `.run-pipeline-partial` and renamed at the very end, so it carries the time at which
-# the set-up began, and an interrupted set-up is known by the partial file and made anew.
+# what matters in them; it is begun as `.run-pipeline-partial` and renamed at the very end, so it has
+# the time at which the set-up began, and an interrupted set-up is known by the partial file.
 
 # setup VENV EXTRAS: return when VENV is ready, or end the script with 2.
 setup() {
@@ -29,9 +29,14 @@ setup_is_ready() {
         IFS= read -r stamped_root <"$stamp" && [ "$stamped_root" = "$root" ]
 }
 
-setup_stamp_text() { printf '%s\n' "$root" && cat "$root/pyproject.toml" "$root/constraints.txt"; }
+# What an installation depends on: not the settings of ruff or pytest, which are edited more often.
+setup_stamp_text() {
+    printf '%s\n' "$root" &&
+        awk '/^\[/ { kept = /^\[(build-system|project|dependency-groups|tool\.hatch)/ } kept' "$root/pyproject.toml" &&
+        cat "$root/constraints.txt"
+}
 
-# Newer files with the text that was installed (a checkout there and back): nothing to install.
+# Newer files with the text that was installed: nothing to install.
 setup_restamp() {
     [ -x "$venv/bin/python" ] && [ -f "$venv/.run-pipeline-stamp" ] &&
         setup_stamp_text | cmp -s - "$venv/.run-pipeline-stamp" && touch "$venv/.run-pipeline-stamp"
@@ -61,11 +66,7 @@ setup_install() {
     unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_REQUIRE_HASHES PIP_NO_DEPS PIP_DRY_RUN PIP_NO_BINARY
     unset UV_SYSTEM_PYTHON UV_PROJECT_ENVIRONMENT UV_PYTHON
     : >"$log" || return
-    # What a user added to a complete environment (an extra, a debugger) stays; one that was left
-    # half-made, or whose Python is gone, is made anew.
-    if [ -f "$venv/pyvenv.cfg" ] && ! [ -e "$venv/.run-pipeline-partial" ] && setup_python_is_good "$venv/bin/python"; then
-        setup_begin && setup_packages && setup_finish && return
-    fi
+    setup_can_be_updated && setup_begin && setup_packages && setup_finish && return
     if command -v uv >/dev/null 2>&1; then
         setup_new_folder && setup_with_uv && setup_finish && return
         setup_say "uv could not set it up (see $log); trying pip"
@@ -73,6 +74,15 @@ setup_install() {
     setup_new_folder && setup_venv && setup_with_pip && setup_finish && return
     tail -n 20 "$log" >&2
     return 1
+}
+
+# What a user added to a complete environment (an extra, a debugger) stays. One that was left half-made,
+# was moved here (its scripts name the old folder) or whose Python is gone is made anew.
+setup_can_be_updated() {
+    [ -f "$venv/pyvenv.cfg" ] && ! [ -e "$venv/.run-pipeline-partial" ] || return
+    ! [ -f "$venv/.run-pipeline-stamp" ] ||
+        { IFS= read -r stamped_root <"$venv/.run-pipeline-stamp" && [ "$stamped_root" = "$root" ]; } || return
+    setup_python_is_good "$venv/bin/python"
 }
 
 setup_begin() { setup_stamp_text >"$venv/.run-pipeline-partial" && rm -f "$venv/.run-pipeline-stamp"; }
@@ -112,7 +122,8 @@ setup_with_pip() (
 # The newest Python first; one that cannot make an environment (Debian without python3-venv) is passed over.
 setup_venv() {
     if [ -n "${RUN_PIPELINE_PYTHON:-}" ]; then
-        setup_python_is_good "$RUN_PIPELINE_PYTHON" && "$RUN_PIPELINE_PYTHON" -m venv "$venv" >>"$log" 2>&1
+        setup_python_is_good "$RUN_PIPELINE_PYTHON" || echo "RUN_PIPELINE_PYTHON is no Python 3.11 or later." >>"$log"
+        "$RUN_PIPELINE_PYTHON" -I -m venv "$venv" >>"$log" 2>&1 </dev/null
         return
     fi
     for name in python3.14 python3.13 python3.12 python3.11 python3; do
@@ -136,7 +147,7 @@ setup_python_is_good() {
 # One set-up at a time. flock frees itself when its holder dies; without it (macOS) a symbolic link
 # that names its holder is made, which is atomic, and is broken when that process is gone.
 setup_lock() {
-    (: >>"$venv.lock.try" && rm -f "$venv.lock.try") 2>/dev/null || setup_die "cannot write into $root." "Set it up once as its owner."
+    [ -w "$root" ] || setup_die "cannot write into $root: let its owner start this once."
     if command -v flock >/dev/null 2>&1; then
         exec 9>"$venv.lock"
         flock -n 9 || { setup_say "waiting for another set-up of $venv" && flock 9; }
