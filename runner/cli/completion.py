@@ -1,0 +1,45 @@
+"""Shell completion of pipelines and jobs: by file names, so that a Tab costs no YAML and no settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+class RunnableName(click.ParamType):
+    """The name of a pipeline or job. Any text passes: the loader knows better, and names what is near."""
+
+    name = "name"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the names that go on from what was typed."""
+        from click.shell_completion import CompletionItem
+
+        del param
+        return [CompletionItem(name) for name in runnable_names(ctx) if name.startswith(incomplete)]
+
+
+def runnable_names(ctx: click.Context) -> list[str]:
+    """Return ids of pipelines and jobs as the file names tell them; empty where there is no project."""
+    configs = _configs(getattr(ctx.obj, "project", None))
+    if configs is None:
+        return []
+    files = (*sorted((configs / "pipelines").glob("*.y*ml")), *sorted((configs / "jobs").rglob("*.y*ml")))
+    return [file.stem for file in files]
+
+
+def _configs(project: str | None) -> Path | None:
+    import os
+
+    named = project or os.environ.get("RUN_PIPELINE_PROJECT")
+    here = Path(named) if named else Path.cwd()
+    fallback = os.environ.get("RUN_PIPELINE_FALLBACK_PROJECT")
+    for folder in (here, *(() if named else here.parents), *([Path(fallback)] if fallback else ())):
+        if (folder / "configs" / "runner.toml").is_file():
+            return folder / "configs"
+    return None

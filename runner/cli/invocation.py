@@ -1,0 +1,81 @@
+"""One call of the command line: its global options, and what is made from them when it is first needed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.cli.console import Console
+
+if TYPE_CHECKING:
+    from runner.loader import Project
+    from runner.run_store import FileRunStore
+    from runner.settings import Settings
+
+
+@dataclass
+class Invocation:
+    """Global options. `verbosity` is the number of -v less the number of -q; `output` table, json or jsonl."""
+
+    project: str | None = None
+    verbosity: int = 0
+    output: str = "table"
+    color: str = "auto"
+    log_format: str = "console"
+    program: str = "run-pipeline"
+    console: Console = field(default_factory=Console)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings of the project; from then on their secrets are masked in all output.
+
+        Raises `UsageError` where there is no project, `ConfigurationError` for settings that do not fit.
+        """
+        from runner.cli.redaction import secret_values
+        from runner.settings import Settings
+
+        settings = Settings.load(self.project)
+        self.console.redact.learn(secret_values(settings))
+        return settings
+
+    @cached_property
+    def loaded(self) -> Project:
+        """The declarations of the project. Raises `ConfigurationError` for files that cannot be read at all."""
+        from runner.loader import open_project
+
+        return open_project(self.settings)
+
+    @cached_property
+    def store(self) -> FileRunStore:
+        """The run store, as it is: reading it neither creates it nor opens the warehouse."""
+        from runner.run_store import FileRunStore
+
+        return FileRunStore(self.settings.state_dir)
+
+    def command(self, *words: str) -> str:
+        """Return a command line for people to type, in the project of this call."""
+        project = ("--project", self.project) if self.project else ()
+        return f"{self.program} {shlex.join((*words, *project))}"
+
+
+def program_name() -> str:
+    """Return what a person types to start this program from here: its name, or the path of the repository's script."""
+    script = Path(sys.argv[0])
+    if script.name != "__main__.py":
+        return script.name or "run-pipeline"
+    # What bin/run-pipeline sets; `python -m runner` does not.
+    repository = os.environ.get("RUN_PIPELINE_FALLBACK_PROJECT")
+    if not repository:
+        return "python -m runner"
+    script = Path(repository) / "bin" / "run-pipeline"
+    found = shutil.which("run-pipeline")
+    if found and Path(found).resolve() == script.resolve():
+        return "run-pipeline"
+    below = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
+    return str(below)

@@ -1,0 +1,64 @@
+"""The last stage of everything that is printed: values of secret settings become `***`.
+
+Secrets are wrapped where settings are read; this stage is for the ways around the wrapping, an exception text of
+a driver above all. It runs after exceptions and JSON were rendered, so it knows a secret's usual spellings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+MASK = "***"
+SHORTEST = 4
+"""Shorter secrets are left alone: masking every `a` would hide nothing and make output unreadable."""
+
+
+class Redactor:
+    """Replaces the secrets it was told about."""
+
+    def __init__(self) -> None:
+        self._spellings: list[str] = []
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Add secret values; longer spellings are replaced first, so that no tail of one is left over."""
+        known = set(self._spellings)
+        for secret in secrets:
+            if len(secret) >= SHORTEST:
+                known.update(_spellings(secret))
+        self._spellings = sorted(known, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """Return `text` without any secret."""
+        for spelling in self._spellings:
+            text = text.replace(spelling, MASK)
+        return text
+
+
+def secret_values(value: Any) -> Iterator[str]:
+    """Yield the plain text of every secret within settings: models, mappings, sequences, to any depth."""
+    if hasattr(value, "get_secret_value"):
+        secret = value.get_secret_value()
+        yield secret if isinstance(secret, str) else str(secret)
+    elif hasattr(type(value), "model_fields"):
+        for name, _ in value:
+            yield from secret_values(getattr(value, name))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from secret_values(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from secret_values(item)
+
+
+def _spellings(secret: str) -> set[str]:
+    import json
+    from urllib.parse import quote
+
+    return {
+        secret,
+        repr(secret)[1:-1],
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(secret, safe=""),
+    }

@@ -1,0 +1,40 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def duration(ms: float) -> str:
+    """Return milliseconds as `12 ms`, `0.8 s`, `12.3 s`, `4 min 5 s` or `2 h 3 min`."""
+    if ms < 100:
+        return f"{ms:.0f} ms"
+    seconds = ms / 1000
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 100:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def count(number: int, noun: str = "") -> str:
+    """Return `1,234`, or with a noun `1 job`, `1,234 jobs`."""
+    if not noun:
+        return f"{number:,}"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def moment(time: datetime | None) -> str:
+    """Return a UTC time to the second: `2026-02-12 06:00:00Z`; `-` for none."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if time else "-"
+
+
+def clock(time: datetime) -> str:
+    """Return the UTC time of day to the millisecond: `06:00:00.123Z`."""
+    return f"{time.astimezone(UTC):%H:%M:%S.%f}"[:-3] + "Z"
+
+
+def short_id(run_id: str) -> str:
+    """Return the part of a run id that people type: its 10 characters of time (milliseconds)."""
+    return run_id[:10]
