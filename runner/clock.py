@@ -1,4 +1,4 @@
-"""The two clocks of a run: wall time for stamps, monotonic time for durations.
+"""The two clocks of a run: wall time for stamps, monotonic time for durations. And how both are written down.
 
 Both are plain functions so that tests and simulations can pass others in. Durations never come from the
 wall clock: it can jump (NTP, suspend, an operator), and a step of -3,600,000 ms helps nobody.
@@ -6,9 +6,13 @@ wall clock: it can jump (NTP, suspend, an operator), and a step of -3,600,000 ms
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 Now = Callable[[], datetime]
 """A source of aware UTC times."""
@@ -41,3 +45,22 @@ def parse_utc(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"time {text!r} has no UTC offset")
     return moment.astimezone(UTC)
+
+
+def parse_duration(value: object) -> float:
+    """Turn `500ms`, `30s`, `5m`, `2h`, `1d` or a number of seconds into seconds; must be above 0.
+
+    Raises `ValueError` that says what was expected.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} is not a duration; expected for example 500ms, 30s, 5m, 2h")
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        if not match:
+            raise ValueError(f"{value!r} is not a duration; expected for example 500ms, 30s, 5m, 2h")
+        seconds = float(match["number"]) * _SECONDS[match["unit"]]
+    else:
+        seconds = float(value)
+    if not 0 < seconds < 10 * 365 * 86400:
+        raise ValueError(f"{value!r} is not a usable duration; expected more than 0")
+    return seconds

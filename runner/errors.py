@@ -26,7 +26,7 @@ call may succeed a moment later; what is unknown is terminal. Errors carry field
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -324,3 +324,12 @@ def is_retryable(error: BaseException) -> bool:
     if isinstance(error, FunctionFailed):
         return isinstance(error.error, TimeoutError | ConnectionError)
     return isinstance(error, RunPipelineError) and error.retryable
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """Return "did you mean 'x'?" with the name that is nearest to `word`, or "" when none is near."""
+    from difflib import get_close_matches
+
+    by_fold = {name.casefold(): name for name in names}
+    near = get_close_matches(word[:100].casefold(), by_fold, n=1, cutoff=0.6)
+    return f"did you mean {by_fold[near[0]]!r}?" if near else ""

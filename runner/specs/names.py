@@ -7,11 +7,11 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from runner.clock import parse_duration as parse_duration
+
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _FUNCTION = re.compile(r"[A-Za-z_][\w]*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 COLUMN_TYPES = (
     "string", "int64", "float64", "numeric", "bool", "timestamp", "date", "json", "bytes",
@@ -45,25 +45,6 @@ def check_identifier(value: str) -> str:
             f"{value!r} is not an identifier; expected a letter or _ and then at most 127 of A-Z a-z 0-9 _"
         )
     return value
-
-
-def parse_duration(value: object) -> float:
-    """Turn `500ms`, `30s`, `5m`, `2h`, `1d` or a number of seconds into seconds; must be above 0.
-
-    Raises `ValueError` that says what was expected.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{value!r} is not a duration; expected for example 500ms, 30s, 5m, 2h")
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if not match:
-            raise ValueError(f"{value!r} is not a duration; expected for example 500ms, 30s, 5m, 2h")
-        seconds = float(match["number"]) * _SECONDS[match["unit"]]
-    else:
-        seconds = float(value)
-    if not 0 < seconds < 10 * 365 * 86400:
-        raise ValueError(f"{value!r} is not a usable duration; expected more than 0")
-    return seconds
 
 
 def _check_function(value: str) -> str:
