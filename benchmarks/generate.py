@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """When the first message is sent and the first response submitted."""
 
-_TEXT = """please find the notes of our last meeting below and tell me whether the appointment on friday still suits
-you we moved the room and the questionnaire takes about twenty minutes thank you for your patience and regards"""
+_TEXT = """please find the notes of our last meeting below and tell me whether the appointment on friday still
+suits you we moved the room and the questionnaire takes about twenty minutes thank you for your patience and
+regards"""
 _WORDS = _TEXT.split()
 _NAMES = ("Ada Field", "Noor Haddad", "Kim Mueller", "Åsa Berg", "Sam Ito", "Renée Lindqvist", "Robin Sample")
 _MAX_ANSWER = {"phq15": 2, "pcptsd5": 1}
@@ -43,9 +44,8 @@ def mail(folder: Path, n: int, *, seed: int = 1) -> Path:
     with path.open("wb") as file:
         for number in range(n):
             sent = START + timedelta(minutes=number)
-            file.write(
-                f"From sender{number % 97}@example.org {sent:%a %b} {sent.day:2} {sent:%H:%M:%S %Y}\n".encode()
-            )
+            date = f"{sent:%a %b} {sent.day:2} {sent:%H:%M:%S %Y}"
+            file.write(f"From sender{number % 97}@example.org {date}\n".encode())
             file.write(message(number, sent, chance).encode("utf-8"))
             file.write(b"\n")
     return path
@@ -145,8 +145,8 @@ def _csv_lines(binding: str, numbers: range, chance: random.Random, missing_rate
             for top in tops
         )
         yield (
-            f"{binding}-{number:07d},clinic-{binding},{binding},P-{number % 5000:05d},{submitted.isoformat()},"
-            f"{','.join(answers)}\n"
+            f"{binding}-{number:07d},clinic-{binding},{binding},P-{number % 5000:05d},"
+            f"{submitted.isoformat()},{','.join(answers)}\n"
         )
 
 
