@@ -1,4 +1,4 @@
-"""Options and fixtures of every test: which tests run, what must be there, and an environment without surprises."""
+"""What every test shares: which tests run, what must be there, an environment without surprises."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ import os, zipfile
 
 FILES = {
     "run_pipeline-0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: run-pipeline\\nVersion: 0\\n",
-    "run_pipeline-0.dist-info/WHEEL": "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    "run_pipeline-0.dist-info/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
     "run_pipeline-0.dist-info/entry_points.txt": "[console_scripts]\\nrun-pipeline = runner.cli:main\\n",
     "run_pipeline-0.dist-info/RECORD": "",
     "run_pipeline.pth": os.getcwd() + "\\n",
@@ -172,8 +172,21 @@ def without_flock(repository: Repository) -> dict[str, str]:
     """A PATH as on macOS: everything these scripts use, but no flock."""
     folder = repository.tools / "no-flock"
     folder.mkdir()
-    needed = "awk cat cmp cp ln mkdir mv readlink rm sh sleep tail touch true".split()
-    for name in needed:
+    for name in (
+        "awk",
+        "cat",
+        "cmp",
+        "cp",
+        "ln",
+        "mkdir",
+        "mv",
+        "readlink",
+        "rm",
+        "sh",
+        "sleep",
+        "tail",
+        "touch",
+    ):
         (folder / name).symlink_to(str(shutil.which(name)))
     return {"PATH": f"{repository.tools}:{folder}"}
 
