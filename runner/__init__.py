@@ -1,1 +1,139 @@
-"""run-pipeline: small, frequent, incremental warehouse loads without a scheduler service."""
+"""run-pipeline: small, frequent, incremental warehouse loads without a scheduler service.
+
+    async with PipelineRunner.open(Settings.load("path/of/project")) as pipelines:
+        run = await pipelines.run("daily", max_workers=4)
+        run.raise_for_status()
+
+`run_pipeline` and `run_job` do the same from synchronous code. Names are imported when they are first used,
+so that a function module that only wants `Row` for its annotations costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runner.errors import (
+        AuthenticationFailed,
+        BadRows,
+        ConfigurationError,
+        DamagedRecord,
+        DiskFull,
+        FunctionFailed,
+        HeldByAnother,
+        Problem,
+        QuotaExceeded,
+        ResourceExhausted,
+        RunFailed,
+        RunNotFound,
+        RunPipelineError,
+        TableMismatch,
+        TimeLimitExceeded,
+        UncleanCancel,
+        UsageError,
+        WarehouseError,
+        WarehouseUnavailable,
+        WriteConflict,
+    )
+    from runner.events import (
+        Event,
+        JobFinished,
+        JobRetrying,
+        JobStarted,
+        Landed,
+        Noticed,
+        RunFinished,
+        RunStarted,
+        StepFinished,
+        StepProgress,
+    )
+    from runner.pipeline_runner import PipelineRunner, run_job, run_pipeline
+    from runner.ports import Release, Row
+    from runner.records import ErrorInfo, PerformanceIndicators, PipelineRun, RunRecord, Status, StepTiming
+    from runner.settings import Connection, Settings
+    from runner.specs import Filter
+
+__all__ = [
+    "AuthenticationFailed",
+    "BadRows",
+    "ConfigurationError",
+    "Connection",
+    "DamagedRecord",
+    "DiskFull",
+    "ErrorInfo",
+    "Event",
+    "Filter",
+    "FunctionFailed",
+    "HeldByAnother",
+    "JobFinished",
+    "JobRetrying",
+    "JobStarted",
+    "Landed",
+    "Noticed",
+    "PerformanceIndicators",
+    "PipelineRun",
+    "PipelineRunner",
+    "Problem",
+    "QuotaExceeded",
+    "Release",
+    "ResourceExhausted",
+    "Row",
+    "RunFailed",
+    "RunFinished",
+    "RunNotFound",
+    "RunPipelineError",
+    "RunRecord",
+    "RunStarted",
+    "Settings",
+    "Status",
+    "StepFinished",
+    "StepProgress",
+    "StepTiming",
+    "TableMismatch",
+    "TimeLimitExceeded",
+    "UncleanCancel",
+    "UsageError",
+    "WarehouseError",
+    "WarehouseUnavailable",
+    "WriteConflict",
+    "run_job",
+    "run_pipeline",
+]
+
+_HOME = {
+    "runner.errors": (
+        "AuthenticationFailed", "BadRows", "ConfigurationError", "DamagedRecord", "DiskFull",
+        "FunctionFailed", "HeldByAnother", "Problem", "QuotaExceeded", "ResourceExhausted", "RunFailed",
+        "RunNotFound", "RunPipelineError", "TableMismatch", "TimeLimitExceeded", "UncleanCancel",
+        "UsageError", "WarehouseError", "WarehouseUnavailable", "WriteConflict",
+    ),
+    "runner.events": (
+        "Event", "JobFinished", "JobRetrying", "JobStarted", "Landed", "Noticed", "RunFinished",
+        "RunStarted", "StepFinished", "StepProgress",
+    ),
+    "runner.pipeline_runner": ("PipelineRunner", "run_job", "run_pipeline"),
+    "runner.ports": ("Release", "Row"),
+    "runner.records": (
+        "ErrorInfo", "PerformanceIndicators", "PipelineRun", "RunRecord", "Status", "StepTiming",
+    ),
+    "runner.settings": ("Connection", "Settings"),
+    "runner.specs": ("Filter",),
+}  # fmt: skip
+"""Where each public name is defined."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on its first use."""
+    for module, names in _HOME.items():
+        if name in names:
+            import importlib
+
+            value = getattr(importlib.import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, also those that are not imported yet."""
+    return sorted({*globals(), *__all__})
