@@ -17,6 +17,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Without `argv` the words are those of the process, and the process is left with the code.
     """
-    if argv is not None:
-        return execute(argv)
-    leave(execute(None))
+    if argv is None:
+        leave(execute(None))
+    return execute(argv)

@@ -137,5 +137,10 @@ CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_
 
 def _version_option() -> click.Option:
     return click.Option(
-        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_version,
+        help="Show the version.",
     )

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-class RunnableName(click.ParamType):
+class RunnableName(click.ParamType[str]):
     """The name of a pipeline or job. Any text passes: the loader knows better, and names what is near."""
 
     name = "name"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
         """Return the names that go on from what was typed."""
         from click.shell_completion import CompletionItem
 
@@ -26,7 +28,7 @@ class RunnableName(click.ParamType):
 
 def runnable_names(ctx: click.Context) -> list[str]:
     """Return ids of pipelines and jobs as the file names tell them; empty where there is no project."""
-    configs = _configs(getattr(ctx.obj, "project", None))
+    configs = _configs(ctx.obj.project if ctx.obj else None)
     if configs is None:
         return []
     files = (*sorted((configs / "pipelines").glob("*.y*ml")), *sorted((configs / "jobs").rglob("*.y*ml")))

@@ -114,7 +114,9 @@ class _Stream:
         self.color = False
         self.is_terminal = file is not None and not file.closed and file.isatty()
         if file is not None and hasattr(file, "reconfigure"):
-            file.reconfigure(errors="backslashreplace")  # a locale that cannot encode a name must not end a run
+            file.reconfigure(
+                errors="backslashreplace"
+            )  # a locale that cannot encode a name must not end a run
 
     def write(self, text: str) -> None:
         if self.file is None:

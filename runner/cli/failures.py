@@ -29,7 +29,9 @@ def report(invocation: Invocation, error: Exception) -> None:
     elif isinstance(error, RunPipelineError):
         _report_known(invocation, error)
     elif isinstance(error, OSError):
-        _say_error(invocation, f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        _say_error(
+            invocation, f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        )
         _traceback(invocation, error)
     else:
         _say_error(invocation, f"this is a bug in run-pipeline: {type(error).__name__}: {error}")

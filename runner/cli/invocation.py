@@ -56,7 +56,7 @@ class Invocation:
         """The run store, as it is: reading it neither creates it nor opens the warehouse."""
         from runner.run_store import FileRunStore
 
-        return FileRunStore(self.settings.state_dir)
+        return FileRunStore(self.settings.runs_dir)
 
     def command(self, *words: str) -> str:
         """Return a command line for people to type, in the project of this call."""

@@ -13,11 +13,21 @@ from runner.cli.invocation import Invocation
 def global_options() -> list[click.Option]:
     """Return the global options, new ones for each command."""
     return [
-        _option(["--project"], metavar="DIR", help="Project folder (else RUN_PIPELINE_PROJECT, else searched upwards)."),
+        _option(
+            ["--project"],
+            metavar="DIR",
+            help="Project folder (else RUN_PIPELINE_PROJECT, else searched upwards).",
+        ),
         _option(["-v", "--verbose"], count=True, help="Say more: steps; twice: debug messages."),
         _option(["-q", "--quiet"], count=True, help="Say less: only warnings, failures and the result."),
-        _option(["-o", "--output"], type=click.Choice(["table", "json", "jsonl"]), help="Form of the data on stdout."),
-        _option(["--color"], type=click.Choice(["auto", "always", "never"]), help="Color (NO_COLOR is respected)."),
+        _option(
+            ["-o", "--output"],
+            type=click.Choice(["table", "json", "jsonl"]),
+            help="Form of the data on stdout.",
+        ),
+        _option(
+            ["--color"], type=click.Choice(["auto", "always", "never"]), help="Color (NO_COLOR is respected)."
+        ),
         _option(["--log-format"], type=click.Choice(["console", "json"]), help="Form of the talk on stderr."),
     ]
 
@@ -26,13 +36,16 @@ class RunnerCommand(click.Command):
     """A command that also takes the global options, and whose help ends with an example."""
 
     def __init__(self, *args: Any, example: str, **kwargs: Any) -> None:
-        kwargs.setdefault("epilog", "\b\nExamples:\n" + "\n".join(f"  {line}" for line in example.splitlines()))
+        kwargs.setdefault(
+            "epilog", "\b\nExamples:\n" + "\n".join(f"  {line}" for line in example.splitlines())
+        )
         super().__init__(*args, **kwargs)
         self.params.extend(global_options())
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the command's own options first, then the global ones."""
-        own, shared = [], []
+        own: list[tuple[str, str]] = []
+        shared: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:

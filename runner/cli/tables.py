@@ -9,11 +9,11 @@ from runner.cli.console import BOLD, Part, Styled
 from runner.cli.escaping import escape
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Part]], *, right: Sequence[str] = ()) -> Iterator[list[Part]]:
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[Part]], *, right: Sequence[str] = ()
+) -> Iterator[list[Part]]:
     """Yield the lines of a table, each as parts for `Console.data`. `right` names the columns set to the right."""
-    widths = [
-        max(width(str(cell)) for cell in column) for column in zip(head, *rows, strict=True)
-    ]
+    widths = [max(width(str(cell)) for cell in column) for column in zip(head, *rows, strict=True)]
     aligned = [name in right for name in head]
     yield _line([Styled(name, BOLD) for name in head], widths, aligned)
     for row in rows:

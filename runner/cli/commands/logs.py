@@ -1,0 +1,58 @@
+"""`run-pipeline logs`."""
+
+from __future__ import annotations
+
+import click
+
+from runner import events
+from runner.cli.completion import RunnableName
+from runner.cli.console import DIM, RED, YELLOW, Part, Styled
+from runner.cli.invocation import Invocation
+from runner.cli.options import RunnerCommand
+from runner.cli.sentences import sentence
+from runner.cli.wording import clock
+from runner.records import Status
+
+EXAMPLE = """run-pipeline logs
+run-pipeline logs last-failed --job form_obs_intake_01
+run-pipeline logs 01KH4SATJ0 -o jsonl | jq .event_type"""
+
+
+@click.command(name="logs", cls=RunnerCommand, example=EXAMPLE)
+@click.argument("run", default="last")
+@click.option("--job", type=RunnableName(), help="Only the events of this job.")
+@click.pass_obj
+def command(invocation: Invocation, run: str, job: str | None) -> None:
+    """Print the events of a run, in the order they were written.
+
+    RUN is an id, the beginning of one, `last` or `last-failed`. Times are UTC. With -o json or jsonl: the events
+    themselves.
+    """
+    store = invocation.store
+    stored = store.read_events(store.resolve(run))
+    found = [event for event in stored.events if job is None or getattr(event, "job_id", "") == job]
+    if invocation.output == "json":
+        invocation.console.json([events.to_dict(event) for event in found])
+        return
+    for event in found:
+        if invocation.output == "jsonl":
+            invocation.console.json(events.to_dict(event), indent=None)
+        else:
+            invocation.console.data(*log_line(event))
+    if stored.torn:
+        invocation.console.say("the last line was cut off: the runner was killed while it wrote")
+
+
+def log_line(event: events.Event) -> list[Part]:
+    """Return an event as a line: UTC time, job, sentence."""
+    job_id = getattr(event, "job_id", "")
+    text = f"{job_id}: {sentence(event)}" if job_id else sentence(event)
+    return [Styled(clock(event.timestamp), DIM), "  ", Styled(text, _style(event)) if _style(event) else text]
+
+
+def _style(event: events.Event) -> str:
+    if isinstance(event, events.Noticed):
+        return {"warning": YELLOW, "error": RED}.get(event.level, "")
+    if isinstance(event, events.JobFinished) and event.record.status is Status.FAILURE:
+        return RED
+    return ""

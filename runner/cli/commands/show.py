@@ -1,0 +1,113 @@
+"""`run-pipeline show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from runner.cli.console import BOLD, RED, Part, Styled
+from runner.cli.invocation import Invocation
+from runner.cli.options import RunnerCommand
+from runner.cli.sentences import error_text, rows_text
+from runner.cli.status import styled_status
+from runner.cli.tables import table
+from runner.cli.wording import count, duration, moment
+from runner.records import PerformanceIndicators, PipelineRun, RunRecord, StepTiming
+
+JOB_HEAD = ("job", "status", "queue", "duration", "read", "written")
+STEP_HEAD = ("step", "op", "status", "share", "duration", "in", "out")
+EXAMPLE = """run-pipeline show
+run-pipeline show last-failed
+run-pipeline show 01KH4SATJ0 -o json"""
+
+
+@click.command(name="show", cls=RunnerCommand, example=EXAMPLE)
+@click.argument("run", default="last")
+@click.pass_obj
+def command(invocation: Invocation, run: str) -> None:
+    """Show one run: its jobs, steps, times and errors.
+
+    RUN is an id, the beginning of one, `last` or `last-failed`. Reads the run store only, also while the run
+    goes on. `share` is a step's part of its job's time.
+    """
+    store = invocation.store
+    found = store.load(store.resolve(run))
+    if invocation.output != "table":
+        invocation.console.json(found.to_dict(), indent=2 if invocation.output == "json" else None)
+        return
+    for line in run_lines(found):
+        invocation.console.data(*line)
+
+
+def run_lines(run: PipelineRun) -> Iterator[list[Part]]:
+    """Yield a run as lines: the run, its jobs, their steps, and what went wrong."""
+    yield ["run       ", Styled(run.pipeline_run_id, BOLD), f" {run.pipeline_id}"]
+    yield ["status    ", styled_status(run.status)]
+    yield [f"started   {moment(run.started_at)}"]
+    workers = f", at most {count(run.max_workers, 'worker')}" if run.max_workers else ""
+    yield [f"duration  {duration(run.duration_ms)}{workers}"]
+    yield [f"rows      {rows_text(run.rows_read, run.rows_written)}"]
+    if run.jobs:
+        yield [""]
+        yield from table(JOB_HEAD, [_job_row(job) for job in run.jobs], right=JOB_HEAD[2:])
+    for job in run.jobs:
+        if job.step_timings:
+            yield from _steps(job)
+    yield from _errors(run)
+
+
+def _job_row(job: RunRecord) -> list[Part]:
+    return [
+        f"{job.group}/{job.job_id}" if job.group else job.job_id,
+        styled_status(job.status),
+        duration(job.queue_ms),
+        duration(job.duration_ms),
+        count(job.rows_read),
+        count(job.rows_written),
+    ]
+
+
+def _steps(job: RunRecord) -> Iterator[list[Part]]:
+    yield [""]
+    yield [Styled(job.job_id, BOLD), _indicators(job.performance_indicators)]
+    total = sum(timing.duration_ms for timing in job.step_timings)
+    rows = [_step_row(timing, total) for timing in job.step_timings]
+    for line in table(STEP_HEAD, rows, right=STEP_HEAD[3:]):
+        yield ["  ", *line]
+
+
+def _step_row(timing: StepTiming, total: float) -> list[Part]:
+    share = f"{100 * timing.duration_ms / total:.0f} %" if total else "-"
+    coming = timing.rows_read if timing.rows_read is not None else timing.rows_in
+    leaving = timing.rows_written if timing.rows_written is not None else timing.rows_out
+    return [
+        timing.step_id,
+        timing.op,
+        styled_status(timing.status),
+        share,
+        duration(timing.duration_ms),
+        count(coming),
+        count(leaving),
+    ]
+
+
+def _indicators(indicators: PerformanceIndicators | None) -> str:
+    if indicators is None:
+        return ""
+    return (
+        f"  query {indicators.query_efficiency}, transform {indicators.transform_throughput:,.2f} rows/s,"
+        f" write {indicators.write_throughput:,.2f} rows/s, longest step {indicators.bottleneck_step or '-'}"
+    )
+
+
+def _errors(run: PipelineRun) -> Iterator[list[Part]]:
+    found = [("run", error) for error in run.errors]
+    found += [(job.job_id, error) for job in run.jobs for error in job.errors]
+    if found:
+        yield [""]
+    for owner, error in found:
+        first, *rest = error_text(error).splitlines()
+        yield [Styled("error", RED), f" in {owner}: {first}"]
+        for line in rest:
+            yield [f"  {line}"]

@@ -1,0 +1,93 @@
+"""Events and outcomes as sentences; the same ones for a run that is under way and for its log."""
+
+from __future__ import annotations
+
+from runner.cli.wording import count, duration, short_id
+from runner.events import (
+    Event,
+    JobFinished,
+    JobRetrying,
+    JobStarted,
+    Landed,
+    Noticed,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepProgress,
+)
+from runner.records import ErrorInfo, PipelineRun, RunRecord, Status, StepTiming
+
+
+def sentence(event: Event) -> str:
+    """Return what an event says, without the name of its job."""
+    match event:
+        case RunStarted():
+            workers = f", at most {count(event.max_workers, 'worker')}" if event.max_workers else ""
+            return f"run {short_id(event.run_id)} {event.name}: started, {count(len(event.jobs), 'job')}{workers}"
+        case JobStarted():
+            waited = f" after {duration(event.queue_ms)} of waiting" if event.queue_ms >= 100 else ""
+            return f"started{waited}"
+        case StepProgress():
+            return f"{event.step_id}: {count(event.rows, 'row')} so far"
+        case StepFinished():
+            return step_outcome(event.timing)
+        case JobRetrying():
+            again = f"attempt {event.attempt} failed, next one in {duration(event.delay_ms)}"
+            return f"{again}: {error_text(event.error)}"
+        case Landed():
+            rows = ", ".join(f"{count(number)} into {table}" for table, number in event.rows.items())
+            return f"landed {rows or 'no rows'}"
+        case JobFinished():
+            return job_outcome(event.record)
+        case Noticed():
+            step = f"step {event.step_id}: " if event.step_id else ""
+            return f"{step}{event.message} [{event.code}]"
+        case RunFinished():
+            errors = "".join(f"; {error_text(error)}" for error in event.errors)
+            return f"run {short_id(event.run_id)}: {event.status} in {duration(event.duration_ms)}{errors}"
+        case _:
+            return event.event_type
+
+
+def job_outcome(record: RunRecord) -> str:
+    """Return how a job went: `success in 0.8 s, 60 rows read, 429 written`."""
+    if record.status is Status.SKIPPED:
+        return "skipped"
+    text = f"{record.status} in {duration(record.duration_ms)}, {rows_text(record.rows_read, record.rows_written)}"
+    if record.rows_quarantined:
+        text += f", {count(record.rows_quarantined)} quarantined"
+    return text
+
+
+def step_outcome(timing: StepTiming) -> str:
+    """Return how a step went: `score: success in 0.3 s, 60 rows in, 429 out`."""
+    if timing.status is Status.SKIPPED:
+        return f"{timing.step_id}: skipped"
+    text = f"{timing.step_id}: {timing.status} in {duration(timing.duration_ms)}"
+    if timing.rows_read is not None:
+        text += f", {count(timing.rows_read, 'row')} read"
+    elif timing.rows_written is not None:
+        text += f", {count(timing.rows_written, 'row')} written"
+    else:
+        text += f", {count(timing.rows_in, 'row')} in, {count(timing.rows_out)} out"
+    return text
+
+
+def rows_text(read: int, written: int) -> str:
+    """Return `60 rows read, 429 written`."""
+    return f"{count(read, 'row')} read, {count(written)} written"
+
+
+def error_text(error: ErrorInfo) -> str:
+    """Return `step score: function: jobs.x:f raised …`, the step only where there is one."""
+    step = f"step {error.step_id}: " if error.step_id else ""
+    return f"{step}{error.category}: {error.message}"
+
+
+def result_line(run: PipelineRun, details: str) -> str:
+    """Return the last line of a run: which one, how it went, and the command that shows more."""
+    result = f"{run.status} in {duration(run.duration_ms)}, {rows_text(run.rows_read, run.rows_written)}"
+    quarantined = sum(job.rows_quarantined for job in run.jobs)
+    if quarantined:
+        result += f", {count(quarantined)} quarantined"
+    return f"run {short_id(run.pipeline_run_id)} {run.pipeline_id}: {result}; details: {details}"
