@@ -35,11 +35,11 @@ from runner.specs.steps import (
     StepSpec,
     WriteSpec,
 )
-from runner.specs.tables import ColumnSpec, IndexSpec, PartitionSpec, TableSpec
+from runner.specs.tables import ColumnSpec, DatasetSpec, IndexSpec, PartitionSpec, TableSpec
 
 __all__ = [
     "COLUMN_TYPES", "CONSUMING_OPS", "ENGINE_DATASET", "PARAM_TYPES", "PRODUCING_OPS", "STEP_OPS",
-    "Barrier", "CallSpec", "ColumnSpec", "Cursor", "Duration", "ExtractSpec", "Filter", "Id", "Identifier",
+    "Barrier", "CallSpec", "ColumnSpec", "Cursor", "DatasetSpec", "Duration", "ExtractSpec", "Filter", "Id", "Identifier",
     "Identify", "Incremental", "IndexSpec", "JobSpec", "MemberSpec", "ParamSpec", "PartitionSpec", "PipelineSpec",
     "PlannedJob", "ReadSpec", "RunPlan", "Spec", "StageSpec", "Step", "StepSpec", "TableRef", "TableSpec",
     "Workers", "WriteSpec", "check_id", "check_identifier", "parse_duration",

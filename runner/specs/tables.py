@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -78,3 +78,11 @@ class TableSpec(Spec):
             if name not in names:
                 raise ValueError(f"{name!r} is not a column of this table; expected one of {', '.join(self.column_names)}")
         return self
+
+
+class DatasetSpec(Spec):
+    """A file of table declarations: one dataset, some of its tables. Each table is then read as a `TableSpec`."""
+
+    dataset: Identifier
+    description: str = ""
+    tables: Annotated[tuple[Any, ...], Field(min_length=1)]

@@ -1,0 +1,190 @@
+"""A project as the rest of the engine sees it: what there is, what is wrong, and plans of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.errors import Problem, UsageError, did_you_mean
+from runner.loader.checks import check_job
+from runner.loader.declarations import LoadedJob, Reading, members
+from runner.loader.flatten import FlatGraph, Flattener, JobPlace
+from runner.loader.index import index_project
+from runner.specs import PlannedJob, RunPlan
+
+if TYPE_CHECKING:
+    from runner.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSummary:
+    """A pipeline for `list`: `members` are the jobs and sub-pipelines that it names."""
+
+    pipeline_id: str
+    description: str
+    members: tuple[str, ...]
+    file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSummary:
+    """A job for `list`. `folder` is its place below configs/jobs ("" at the top); `params` are its names."""
+
+    job_id: str
+    description: str
+    folder: str
+    queue: str
+    params: tuple[str, ...]
+    file: Path
+
+
+def open_project(settings: Settings) -> Project:
+    """Return the project of these settings. Reads nothing yet."""
+    return Project(settings)
+
+
+class Project:
+    """The declarations of one project. Every call reads the files anew; nothing is kept between calls."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.root = settings.project
+
+    def pipelines(self) -> list[PipelineSummary]:
+        """Return all pipelines by id. Imports no functions. Raises `ConfigurationError` for files that do not fit."""
+        reading = Reading(index_project(self.root))
+        found = []
+        for name in sorted(reading.index.pipelines):
+            if loaded := reading.pipeline(name):
+                document, spec = loaded
+                found.append(
+                    PipelineSummary(
+                        pipeline_id=spec.pipeline_id,
+                        description=spec.description,
+                        members=tuple(members(spec)),
+                        file=document.file,
+                    )
+                )
+        reading.finish()
+        return found
+
+    def jobs(self) -> list[JobSummary]:
+        """Return all jobs by id. Imports no functions. Raises `ConfigurationError` for files that do not fit."""
+        reading = Reading(index_project(self.root))
+        found = []
+        for name in sorted(reading.index.jobs):
+            if loaded := reading.job(name):
+                file = loaded.document.file
+                found.append(
+                    JobSummary(
+                        job_id=loaded.spec.job_id,
+                        description=loaded.spec.description,
+                        folder=file.parent.relative_to(self.root / "configs" / "jobs").as_posix().removeprefix("."),
+                        queue=loaded.spec.queue,
+                        params=tuple(loaded.spec.params),
+                        file=file,
+                    )
+                )
+        reading.finish()
+        return found
+
+    def check(self) -> list[Problem]:
+        """Check everything: all files, references, functions. Returns the problems in file order."""
+        reading = Reading(index_project(self.root))
+        for dataset in reading.index.tables:
+            reading.dataset(dataset)
+        for job_id in reading.index.jobs:
+            if job := reading.job(job_id):
+                check_job(job, reading, self.settings)
+        self._check_pipelines(reading)
+        return reading.problems()
+
+    def _check_pipelines(self, reading: Reading) -> None:
+        """Flatten every pipeline that no other holds, then those that only hold each other."""
+        names = sorted(reading.index.pipelines)
+        held = {name for each in names if (loaded := reading.pipeline(each)) for name in members(loaded[1])}
+        seen: set[str] = set()
+        for name in [*(name for name in names if name not in held), *names]:
+            if name not in seen and reading.pipeline(name):
+                below = reading.pipelines_below(name)
+                seen.update(below)
+                Flattener(below, list(reading.index.jobs), reading.report).flatten(name)
+
+    def plan(
+        self,
+        name: str,
+        *,
+        given_params: Mapping[str, str] | None = None,
+        as_of: datetime,
+        max_workers: int | None = None,
+    ) -> RunPlan:
+        """Flatten a pipeline, or wrap a job, into a plan in which everything is resolved and checked.
+
+        `given_params` are texts by parameter name and go to every job that declares the name. `max_workers` wins
+        over settings, stages and pipelines.
+
+        Raises `UsageError` for a name or parameter that does not exist, `ConfigurationError` for everything that is
+        wrong in the files that the run needs.
+        """
+        reading = Reading(index_project(self.root), given=given_params or {}, required=True)
+        workers = max_workers or self.settings.max_workers
+        if name in reading.index.pipelines:
+            kind, graph = "pipeline", self._flatten(reading, name, workers)
+        elif name in reading.index.jobs:
+            kind, graph = "job", FlatGraph(places=[JobPlace(job_id=name, group="")])
+        else:
+            hint = did_you_mean(name, reading.index.ids) or "run-pipeline list shows what there is"
+            raise UsageError(f"there is no pipeline or job {name!r}", hint=hint)
+        jobs = self._jobs(reading, graph.places)
+        reading.finish()
+        self._refuse_unknown_params(name, jobs, given_params or {})
+        return RunPlan(
+            name=name,
+            kind=kind,
+            project=self.root,
+            as_of=as_of,
+            jobs=tuple(_planned(job, place) for job, place in zip(jobs, graph.places, strict=True)),
+            barriers=tuple(graph.barriers),
+            limits=graph.limits,
+            max_workers=workers,
+            tables=reading.used,
+        )
+
+    def _flatten(self, reading: Reading, name: str, workers: int | None) -> FlatGraph:
+        below = reading.pipelines_below(name)
+        if name not in below:
+            reading.finish()
+        return Flattener(below, list(reading.index.jobs), reading.report, workers=workers).flatten(name)
+
+    def _jobs(self, reading: Reading, places: Sequence[JobPlace]) -> list[LoadedJob]:
+        jobs = []
+        for place in places:
+            if job := reading.job(place.job_id):
+                check_job(job, reading, self.settings)
+                jobs.append(job)
+        return jobs
+
+    def _refuse_unknown_params(self, name: str, jobs: Sequence[LoadedJob], given: Mapping[str, str]) -> None:
+        declared = {param for job in jobs for param in job.spec.params}
+        for param in given:
+            if param not in declared:
+                hint = did_you_mean(param, declared) or (
+                    f"there are: {', '.join(sorted(declared))}" if declared else "no job of it has any"
+                )
+                raise UsageError(f"no job of {name!r} has a parameter {param!r}", hint=hint)
+
+
+def _planned(job: LoadedJob, place: JobPlace) -> PlannedJob:
+    return PlannedJob(
+        spec=job.spec,
+        group=place.group,
+        file=job.document.file,
+        needs=place.needs,
+        after=place.after,
+        limits=place.limits,
+        stops=place.stops,
+        params=job.params,
+    )
