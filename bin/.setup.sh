@@ -60,7 +60,7 @@ EOF
 }
 
 setup_install() {
-    setup_say "setting up $venv (once; about half a minute)"
+    setup_say "setting up $venv (once; up to a minute)"
     unset PYTHONPATH PYTHONHOME __PYVENV_LAUNCHER__ VIRTUAL_ENV
     # These would make an installer put things elsewhere, or refuse.
     unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_REQUIRE_HASHES PIP_NO_DEPS PIP_DRY_RUN PIP_NO_BINARY

@@ -195,7 +195,7 @@ def test_first_start_sets_up_and_says_so_in_one_line(repository: Repository) -> 
     """stdout belongs to the command; the environment gets the exact versions."""
     done = repository.start(repository.root / "bin/run-pipeline", "plan", "a b")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == f"run-pipeline: setting up {repository.venv} (once; about half a minute)\n"
+    assert done.stderr == f"run-pipeline: setting up {repository.venv} (once; up to a minute)\n"
     assert done.stdout.splitlines()[0] == f"args:-P {repository.root}/runner/__main__.py plan a b"
     venv, install = repository.notes()
     assert venv.endswith(str(repository.venv))
