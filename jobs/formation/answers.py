@@ -45,13 +45,13 @@ class AnswerKey:
                 return self._answer(self._item.scale.responses[wording])
             return self._within(_number(text), answer)
         if isinstance(answer, (int, float)) and not isinstance(answer, bool):
-            return self._within(float(answer), answer)
+            return self._within(answer, answer)
         return self._missing if answer is None else self._within(None, answer)
 
     def _within(self, number: float | None, answer: object) -> Answer:
         scale = self._item.scale
         if number is not None and scale.minimum <= number <= scale.maximum:  # false for NaN
-            return self._answer(int(number) if number.is_integer() else number)
+            return self._answer(int(number) if number == int(number) else number)
         wordings = ", ".join(repr(wording) for wording in scale.responses)
         raise ValueError(
             f"answers.{self._item.question_id}: {repr(answer)[:80]} is no answer to this question, "

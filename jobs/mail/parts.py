@@ -157,12 +157,21 @@ def content_of(part: Part, defects: list[str]) -> bytes:
 
 def text_of(part: Part, defects: list[str]) -> str:
     """The text of a text part, line ends as LF."""
-    where = f"part {part.number}"
-    charset = part.message.get_param("charset")
-    if isinstance(charset, tuple):
-        charset = collapse_rfc2231_value(charset)
-    text = decode_text(content_of(part, defects), str(charset).strip() if charset else None, defects, where)
-    return text.replace("\r\n", "\n")
+    charset = _charset(part, defects)
+    return decode_text(content_of(part, defects), charset, defects, f"part {part.number}").replace(
+        "\r\n", "\n"
+    )
+
+
+def _charset(part: Part, defects: list[str]) -> str | None:
+    try:
+        value = part.message.get_param("charset")
+        if isinstance(value, tuple):
+            value = collapse_rfc2231_value(value)
+        return str(value).strip() if value else None
+    except Exception as error:  # noqa: BLE001  malformed continuations fail in many ways
+        defects.append(f"part {part.number}: charset cannot be read ({type(error).__name__})")
+        return None
 
 
 def attachment_of(part: Part, defects: list[str]) -> dict[str, Any]:
