@@ -11,6 +11,7 @@ import threading
 import time
 
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _lock = threading.Lock()
 _latest_ms = 0
 
@@ -23,6 +24,16 @@ def new_ulid() -> str:
     with _lock:
         _latest_ms = max(_latest_ms, time.time_ns() // 1_000_000)
         return str(ULID.from_timestamp(_latest_ms))
+
+
+def ulid_ms(ulid: str) -> int:
+    """Return the time of a ULID in milliseconds since 1970, UTC. Raises `ValueError` for other texts."""
+    if not is_ulid(ulid):
+        raise ValueError(f"{ulid!r} is not a ULID")
+    milliseconds = 0
+    for character in ulid[:10]:
+        milliseconds = milliseconds * 32 + _ALPHABET.index(character)
+    return milliseconds
 
 
 def is_ulid(text: str) -> bool:

@@ -8,7 +8,7 @@ ones take their default.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -212,7 +212,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineRun:
-    """One execution of a pipeline, or of a single job (a run of one). `jobs` is in the order of the plan."""
+    """One execution of a pipeline, or of a single job (a run of one). `jobs` is in the order of the plan.
+
+    `totals` are rows read and written of a run whose jobs were left out (`without_jobs`), None otherwise.
+    """
 
     pipeline_run_id: str
     pipeline_id: str
@@ -224,16 +227,21 @@ class PipelineRun:
     as_of: datetime | None = None
     errors: tuple[ErrorInfo, ...] = ()
     jobs: tuple[RunRecord, ...] = field(default=())
+    totals: tuple[int, int] | None = None
 
     @property
     def rows_read(self) -> int:
         """Rows that the jobs' `read` and `extract` steps brought in."""
-        return sum(job.rows_read for job in self.jobs)
+        return self.totals[0] if self.totals else sum(job.rows_read for job in self.jobs)
 
     @property
     def rows_written(self) -> int:
         """Rows that the jobs' writes landed."""
-        return sum(job.rows_written for job in self.jobs)
+        return self.totals[1] if self.totals else sum(job.rows_written for job in self.jobs)
+
+    def without_jobs(self) -> Self:
+        """Return the run as lists of runs show it: no jobs, but their rows still counted."""
+        return replace(self, jobs=(), totals=(self.rows_read, self.rows_written))
 
     def raise_for_status(self) -> Self:
         """Return the run itself if it succeeded; raise `RunFailed` if anything in it failed or it was cancelled."""
@@ -270,6 +278,8 @@ class PipelineRun:
             if known.get(name):
                 known[name] = parse_utc(known[name])
         known["errors"] = tuple(ErrorInfo.from_dict(error) for error in known.get("errors", ()))
+        if "jobs" not in known:
+            known["totals"] = (data.get("rows_read", 0), data.get("rows_written", 0))
         known["jobs"] = tuple(RunRecord.from_dict(job) for job in known.get("jobs", ()))
         return cls(**known)
 
