@@ -1,0 +1,282 @@
+"""Takes the events of a run without making it wait, and brings them to disk in groups.
+
+    writer = store.create(run_id, name, started_at)                     # blocking: in a worker thread
+    async with Recorder(writer, run_id=run_id, observers=[show], on_failure=scope.cancel) as recorder:
+        recorder.emit(RunStarted(...))                                  # first
+        ...                                                             # emit as things happen
+        run = await recorder.finish(duration_ms=...)                    # last
+    # here the run is over: everything is on disk, its lock is free, no thread or file is open
+
+One background task of the recorder's own task group writes: whatever came in while the last group was being
+written is the next group, in one call of one worker thread. On disk means: survives kill -9 of the process. A
+power failure may take what was written in the last `SYNC_EVERY` seconds. Runs on asyncio and trio.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from runner.clock import monotonic_ns
+from runner.errors import DiskFull, category_of
+from runner.events import Event, JobFinished, RunFinished, RunStarted
+from runner.fold import RunFold
+from runner.logs import get_logger
+from runner.records import ErrorInfo, PipelineRun, RunRecord, Status, run_status
+
+if TYPE_CHECKING:
+    from runner.ports import RunWriter
+
+SYNC_EVERY = 0.2
+"""Seconds between two `fdatasync` of the event file, at least; none is sent while nothing was written."""
+
+Observer = Callable[[Event], None]
+"""Is told of each event at once, on the event loop; must not block. What it raises is logged, once."""
+
+Redact = Callable[[str], str]
+"""Returns a text without the secrets in it."""
+
+T = TypeVar("T")
+
+logger = get_logger(__name__)
+
+
+class Recorder:
+    """The event sink of one run. For the event loop's thread only; not reusable."""
+
+    def __init__(
+        self,
+        writer: RunWriter,
+        *,
+        run_id: str,
+        observers: Sequence[Observer] = (),
+        redact: Redact | None = None,
+        on_failure: Callable[[], object] | None = None,
+    ) -> None:
+        """Prepare. The recorder closes `writer` when its context is left.
+
+        `redact` is applied to every text of an event before anyone sees it: observers, files, the event log
+        and the run that `finish` returns. `on_failure` is called once, on the event loop, when the disk
+        refuses the run's records; it should end the run (cancel its scope). `finish` then names the reason.
+        """
+        self.error: Exception | None = None
+        self._run_id = run_id
+        self._observers = list(observers)
+        self._silenced: set[int] = set()
+        self._redact = redact
+        self._on_failure = on_failure
+        self._queue: deque[Event] = deque()
+        self._disk = _Disk(writer, self._queue, RunFold(run_id))
+        self._wake = anyio.Event()
+        self._writing = anyio.Lock()
+        self._thread = anyio.CapacityLimiter(1)
+        self._draining = anyio.CancelScope(shield=True)
+        self._tasks: TaskGroup
+
+    async def __aenter__(self) -> Self:
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._drain, name=f"recorder of run {self._run_id}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Write what is left, also when cancelled, and close. A body's exception goes on as it is."""
+        with anyio.CancelScope(shield=True):
+            self._draining.cancel()
+            await self._write()
+            await self._in_thread(self._disk.close)
+        # Its only task is ending by itself: the group must not cancel it, nor wrap the body's exception.
+        await self._tasks.__aexit__(None, None, None)
+
+    def emit(self, event: Event) -> None:
+        """Queue one event for the disk and tell the observers. Takes microseconds and never raises.
+
+        Events that are not durable only reach the observers.
+        """
+        if self._redact is not None:
+            event = redacted(event, self._redact)
+        if event.durable:
+            self._queue.append(event)
+            self._wake.set()
+        for number, observer in enumerate(self._observers):
+            try:
+                observer(event)
+            except Exception:
+                if number not in self._silenced:
+                    self._silenced.add(number)
+                    logger.exception("observer %r failed; its further failures are not logged", observer)
+
+    async def flush(self) -> None:
+        """Wait until every event emitted so far is on disk. Raises what the disk said, if it refuses them."""
+        await self._write()
+        if self.error is not None:
+            raise self.error
+
+    async def finish(
+        self, *, duration_ms: float, status: Status | None = None, errors: Sequence[ErrorInfo] = ()
+    ) -> PipelineRun:
+        """End the run: emit `RunFinished`, write everything and the summary, and return the run.
+
+        `status` None: a failure (or partial) if there are `errors`, else what the jobs make of it. The run is
+        folded from the events: `RunStore.load` will return the same. Shielded from cancellation.
+
+        When the disk has refused records, writing is tried once more (something may have been freed). The
+        run's errors name the reason in any case, its status is a failure, and if it still cannot be written,
+        the run returned is the only one that says so.
+        """
+        with anyio.CancelScope(shield=True):
+            await self._write()
+            jobs = self._disk.fold.run().jobs
+            problems = (*errors, *self._problem())
+            self.emit(
+                RunFinished(
+                    run_id=self._run_id,
+                    status=_status(status if self.error is None else None, jobs, problems),
+                    duration_ms=duration_ms,
+                    errors=problems,
+                )
+            )
+            await self._write(final=True)
+        run = self._disk.fold.run()
+        if self.error is None or run.errors[-1:] == self._problem():
+            return run
+        problems = (*run.errors, *self._problem())
+        return replace(run, errors=problems, status=_status(None, run.jobs, problems))
+
+    async def _drain(self) -> None:
+        """Write group after group, until stopped or the disk refuses one."""
+        with self._draining:
+            while self.error is None:
+                with anyio.move_on_after(SYNC_EVERY if self._disk.unsynced else None):
+                    await self._wake.wait()
+                await self._write()
+
+    async def _write(self, *, final: bool = False) -> None:
+        """Bring what is queued to disk in one thread call. A failure ends up in `self.error`."""
+        async with self._writing:
+            self._wake = anyio.Event()
+            try:
+                await self._in_thread(self._disk.finish if final else self._disk.write)
+            except Exception as error:  # noqa: BLE001 - it belongs to the run, which is told below
+                self._failed(error)
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        await anyio.to_thread.run_sync(work, limiter=self._thread)
+
+    def _failed(self, error: Exception) -> None:
+        first = self.error is None
+        self.error = _named(error)
+        logger.error("the records of run %s cannot be written: %s", self._run_id, self.error)
+        if first and self._on_failure is not None:
+            self._on_failure()
+
+    def _problem(self) -> tuple[ErrorInfo, ...]:
+        if self.error is None:
+            return ()
+        kind = type(self.error).__name__
+        return (ErrorInfo(category=category_of(self.error), message=str(self.error), type=kind),)
+
+
+class _Disk:
+    """What happens in the worker thread. Whatever could not be written is kept for the next attempt."""
+
+    def __init__(self, writer: RunWriter, queue: deque[Event], fold: RunFold) -> None:
+        self.fold = fold
+        self.unsynced = False
+        self._writer = writer
+        self._queue = queue
+        self._events: list[Event] = []
+        self._records: deque[RunRecord] = deque()
+        self._started = False
+        self._synced_ns = monotonic_ns()
+
+    def write(self) -> None:
+        """Write all that is queued: events first, then what follows from them."""
+        self._take()
+        if self._events:
+            self._writer.append(self._events)
+            self._events.clear()
+            self.unsynced = True
+        if self._started:
+            self._writer.write_run(self.fold.run())
+            self._started = False
+        while self._records:
+            self._writer.write_job(self._records[0])
+            self._records.popleft()
+        if self.unsynced and monotonic_ns() - self._synced_ns >= SYNC_EVERY * 1e9:
+            self._sync()
+
+    def finish(self) -> None:
+        """Write all that is queued, and the run as it now is."""
+        self.write()
+        self._sync()
+        self._writer.write_run(self.fold.run())
+
+    def close(self) -> None:
+        """Let go of the run."""
+        self._writer.close()
+
+    def _take(self) -> None:
+        while self._queue:
+            event = self._queue.popleft()
+            self.fold.apply(event)
+            self._events.append(event)
+            if isinstance(event, JobFinished):
+                self._records.append(event.record)
+            elif isinstance(event, RunStarted):
+                self._started = True
+
+    def _sync(self) -> None:
+        self._writer.sync()
+        self._synced_ns = monotonic_ns()
+        self.unsynced = False
+
+
+_IDS = frozenset(
+    ("event_id", "run_id", "job_run_id", "pipeline_run_id", "name", "job_id", "step_id", "group", "jobs")
+)
+"""Fields of ids, which are checked against a pattern and tie records together: not for redaction."""
+
+
+def redacted(value: T, redact: Redact) -> T:
+    """Return an event, record or plain value with `redact` applied to every text in it, except ids."""
+    changed: Any = value
+    if isinstance(changed, str):
+        changed = changed if isinstance(changed, Enum) else redact(changed)
+    elif isinstance(changed, Mapping):
+        changed = {redacted(key, redact): redacted(item, redact) for key, item in changed.items()}
+    elif isinstance(changed, list | tuple):
+        changed = type(changed)(redacted(item, redact) for item in changed)
+    elif is_dataclass(changed):
+        old = {field.name: getattr(value, field.name) for field in fields(changed) if field.name not in _IDS}
+        new = {name: redacted(item, redact) for name, item in old.items()}
+        changed = changed if new == old else replace(changed, **new)  # type: ignore[type-var]
+    return changed  # type: ignore[no-any-return]
+
+
+def _status(status: Status | None, jobs: Sequence[RunRecord], problems: Sequence[ErrorInfo]) -> Status:
+    if status is not None:
+        return status
+    if not problems:
+        return run_status(jobs)
+    landed = any(job.status in (Status.SUCCESS, Status.PARTIAL) for job in jobs)
+    return Status.PARTIAL if landed else Status.FAILURE
+
+
+def _named(error: Exception) -> Exception:
+    """Return the error of a full disk as such; others as they are."""
+    if isinstance(error, OSError) and category_of(error) == "disk_full":
+        full = DiskFull("run store", str(error))
+        full.__cause__ = error
+        return full
+    return error
