@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from runner.events import Event
 from runner.records import PipelineRun, RunRecord
@@ -20,6 +20,8 @@ from runner.specs import ColumnSpec, Filter, Incremental, PlannedJob, RunPlan, T
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+T = TypeVar("T")
 
 Row = dict[str, Any]
 """One row for a row function: column name to Python value."""
@@ -346,6 +348,15 @@ class StepCounts:
     batches: int = 0
 
 
+class FunctionThreads(Protocol):
+    """Worker threads for the project's plain functions."""
+
+    async def run(self, work: Callable[[], T], stop: StopFlag, subject: str) -> T:
+        """Run `work` in a thread. When cancelled, raise `stop` and wait for the thread, for the grace period at most:
+        then `UncleanCancel`, which names `subject`.
+        """
+
+
 class Step(Protocol):
     """One step of one attempt of a job. The executor pulls `flow`, times it, and hands what comes to the consumers."""
 
@@ -363,6 +374,8 @@ class Step(Protocol):
 class StepContext:
     """What a step may use, made by the executor for one attempt of one job.
 
+    `target`: which of the landing's targets a write stages for; `incremental`: the incremental part of a read or
+    extract, and `tracked` its index in the landing's tracking, if the job writes its target.
     `wanted`: the column names that the only consumer, a write, takes (None otherwise). `input_columns`: declared
     columns of the rows that come in, where known. `writer` is None in jobs without a write. `notice(level, code,
     message, details)` tells people. `as_of` is the run's logical time, UTC.
@@ -377,9 +390,8 @@ class StepContext:
     notice: Callable[[str, str, str, Mapping[str, Any]], None]
     writer: Writer | None = None
     target: int | None = None
+    incremental: IncrementalRead | None = None
     tracked: int | None = None
-    tracking: tuple[KeyTracking, ...] = ()
-    release: Release | None = None
     wanted: tuple[str, ...] | None = None
     input_columns: tuple[ColumnSpec, ...] | None = None
 
@@ -407,17 +419,26 @@ class RunStore(Protocol):
         """Turn an id, a unique prefix, `last` or `last-failed` into a run id. Raises `RunNotFound`."""
 
     def latest(self, *, limit: int | None = None, name: str | None = None) -> Sequence[PipelineRun]:
-        """Return runs without their jobs, newest first."""
+        """Return runs without their jobs, newest first.
+
+        One that cannot be read is among them: crashed, with an error of category `damaged` that names the file.
+        """
 
     def events(self, run_id: str) -> Sequence[Event]:
-        """Return the events of a run in the order they were written."""
+        """Return the events of a run in the order they were written. Raises `RunNotFound`, `DamagedRecord`."""
+
+    def is_alive(self, run_id: str) -> bool:
+        """Tell whether the run's writer is open in this or another process. Raises `RunNotFound`."""
 
 
 class RunWriter(Protocol):
     """The open folder of one living run."""
 
     def append(self, events: Sequence[Event]) -> None:
-        """Write events so that they survive a kill of the process."""
+        """Write events so that they survive a kill of the process: all of them or, on an error, none."""
+
+    def sync(self) -> None:
+        """Make what was appended survive a power failure, too."""
 
     def write_job(self, record: RunRecord) -> None:
         """Write one job's record."""

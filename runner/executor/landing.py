@@ -1,0 +1,98 @@
+"""From a job's declaration to what its landing will do, and from what it did to what people should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from runner.ports import (
+    IncrementalRead,
+    KeyMatch,
+    KeyTracking,
+    LandingResult,
+    LandingSpec,
+    Release,
+    WriteTarget,
+)
+from runner.specs import ExtractSpec, PlannedJob, ReadSpec, RunPlan, WriteSpec
+
+Notice = tuple[str, str, str, str, dict[str, Any]]
+"""(level, code, step_id, message, details) of a `Noticed` event."""
+
+
+def write_targets(plan: RunPlan, job: PlannedJob) -> tuple[WriteTarget, ...]:
+    """Return the job's writes in step order, each with its table and key resolved."""
+    return tuple(
+        WriteTarget(
+            step_id=spec.step_id,
+            table=plan.tables[spec.ref],
+            mode=spec.mode,
+            key=spec.key or plan.tables[spec.ref].key,
+            set_on_insert=spec.set_on_insert,
+            set_on_write=spec.set_on_write,
+        )
+        for spec in job.spec.steps
+        if isinstance(spec, WriteSpec)
+    )
+
+
+def incremental_reads(plan: RunPlan, job: PlannedJob, release: Release | None) -> dict[str, IncrementalRead]:
+    """Return the incremental parts of the job's reads and extracts by step id. A release is for reads."""
+    return {
+        spec.step_id: IncrementalRead(
+            spec=spec.incremental,
+            target=plan.tables[spec.incremental.target],
+            job_id=job.job_id,
+            step_id=spec.step_id,
+            release=release if isinstance(spec, ReadSpec) else None,
+        )
+        for spec in job.spec.steps
+        if isinstance(spec, ReadSpec | ExtractSpec) and spec.incremental
+    }
+
+
+def landing_spec(
+    plan: RunPlan, job: PlannedJob, release: Release | None, *, job_run_id: str, run_id: str, stamp: datetime
+) -> LandingSpec:
+    """Describe the job's landing. Keys are tracked for the reads whose target the job itself writes."""
+    targets = write_targets(plan, job)
+    index = {target.table.ref: number for number, target in enumerate(targets)}
+    tracking = tuple(
+        KeyTracking(read=read, target=index[read.target.ref])
+        for read in incremental_reads(plan, job, release).values()
+        if read.target.ref in index
+    )
+    return LandingSpec(
+        job_id=job.job_id, job_run_id=job_run_id, run_id=run_id, stamp=stamp, targets=targets, tracking=tracking
+    )
+
+
+def notices(result: LandingResult) -> Iterator[Notice]:
+    """Say what a landing revealed: an ineffective incremental read, NULL keys, duplicates, quarantined rows."""
+    for match in result.matches:
+        yield from _match_notices(match)
+    for target in result.targets:
+        if target.duplicates:
+            message = f"{target.duplicates} staged rows of {target.table} had the key of a later row; the last one was kept"
+            yield "info", "rows.duplicate_keys", target.step_id, message, {"duplicates": target.duplicates}
+    if result.quarantined:
+        message = f"{result.quarantined} bad rows went to ops.quarantine"
+        yield "warning", "rows.quarantined", "", message, {"rows": result.quarantined}
+
+
+def _match_notices(match: KeyMatch) -> Iterator[Notice]:
+    if match.read and match.staged and not match.matched:
+        message = (
+            f"none of the {match.staged} keys written matches any of the {match.read} keys read, so every run will"
+            f" read these rows again: read {_some(match.read_samples)} against written {_some(match.staged_samples)}"
+        )
+        details = {"read": list(match.read_samples), "written": list(match.staged_samples)}
+        yield "warning", "incremental.ineffective", match.step_id, message, details
+    if match.null_keys:
+        message = f"{match.null_keys} rows without a key were read; they match nothing and come back in every run"
+        yield "warning", "incremental.null_keys", match.step_id, message, {"rows": match.null_keys}
+
+
+def _some(samples: tuple[str, ...]) -> str:
+    return ", ".join(repr(sample) for sample in samples) or "none"

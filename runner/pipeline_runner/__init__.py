@@ -1,0 +1,184 @@
+"""The composition root, and the API for applications that embed the engine.
+
+    async with PipelineRunner.open(settings) as pipelines:
+        run = await pipelines.run("daily", max_workers=4)
+        run.raise_for_status()
+
+It installs no signal handlers, configures no logging, keeps no global state, and leaves no thread or file open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import anyio
+import anyio.to_thread
+
+from runner.clock import monotonic_ns, utc_now
+from runner.event_log import flush_outbox
+from runner.events import Event
+from runner.executor import incremental_reads
+from runner.loader import Project, open_project
+from runner.logs import get_logger
+from runner.pipeline_runner.execution import Execution
+from runner.pipeline_runner.places import outbox_dir
+from runner.pipeline_runner.tables import changes_for
+from runner.pipeline_runner.threads import LimitedThreads
+from runner.pipeline_runner.warehouse import build_warehouse
+from runner.ports import ReadQuery, Release, Warehouse
+from runner.records import PipelineRun
+from runner.run_store import FileRunStore
+from runner.settings import Settings
+from runner.specs import PlannedJob, ReadSpec, RunPlan
+from runner.version import __version__
+
+log = get_logger("pipeline_runner")
+
+FUNCTION_THREADS = 64
+"""Threads for project functions; how many work at once is decided by `max_workers` and the queues."""
+
+
+class PipelineRunner:
+    """One project, its warehouse and its run store. Make it with `open`; several may live in one process.
+
+    The warehouse is opened by the first run (or `open_warehouse`) and closed with the runner.
+    """
+
+    def __init__(self, settings: Settings, warehouse: Warehouse | None, resources: AsyncExitStack) -> None:
+        self.settings = settings
+        self.project: Project = open_project(settings)
+        self.store = FileRunStore(settings.runs_dir)
+        self._given = warehouse
+        self._resources = resources
+        self._opened: Warehouse | None = None
+        self._opening = anyio.Lock()
+        self._threads = LimitedThreads(threads=FUNCTION_THREADS, grace=settings.timeouts.grace)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, settings: Settings | None = None, *, warehouse: Warehouse | None = None
+    ) -> AsyncIterator[Self]:
+        """Open a project: `settings`, or those that `Settings.load()` finds from here.
+
+        `warehouse`: another than the settings name, for example `runner.testing.MemoryWarehouse`; it is entered and
+        left with the runner. Raises `UsageError` and `ConfigurationError`.
+        """
+        async with AsyncExitStack() as resources:
+            loaded = settings or await anyio.to_thread.run_sync(Settings.load)
+            yield cls(loaded, warehouse, resources)
+
+    async def open_warehouse(self) -> Warehouse:
+        """Return the open warehouse. Raises `HeldByAnother` when another process has its file."""
+        async with self._opening:
+            if self._opened is None:
+                warehouse = self._given or build_warehouse(self.settings)
+                self._opened = await self._resources.enter_async_context(warehouse)
+            return self._opened
+
+    def plan(
+        self,
+        name: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        as_of: datetime | None = None,
+        max_workers: int | None = None,
+    ) -> RunPlan:
+        """Return what a run of this pipeline or job would execute, checked in full. Reads files; does not block long.
+
+        Raises `ConfigurationError` with every problem, and `UsageError` for an unknown name.
+        """
+        return self.project.plan(
+            name, given_params=params or {}, as_of=as_of or utc_now(), max_workers=max_workers
+        )
+
+    def read_queries(self, plan: RunPlan, job: PlannedJob, release: Release | None = None) -> list[tuple[str, ReadQuery]]:
+        """Return (step_id, query) of each `read` of a job, as a run would send it."""
+        from runner.steps.read import read_query
+
+        reads = incremental_reads(plan, job, release)
+        return [
+            (spec.step_id, read_query(spec, plan, reads.get(spec.step_id), batch_rows=self.settings.batch_rows))
+            for spec in job.spec.steps
+            if isinstance(spec, ReadSpec)
+        ]
+
+    async def run(
+        self,
+        name: str,
+        *,
+        max_workers: int | None = None,
+        params: Mapping[str, str] | None = None,
+        as_of: datetime | None = None,
+        fail_fast: bool = False,
+        on_event: Callable[[Event], None] | None = None,
+        releases: Mapping[str, Release] | None = None,
+    ) -> PipelineRun:
+        """Run a pipeline or a job and return its record; failures are data, see `PipelineRun.raise_for_status`.
+
+        `max_workers` caps the run and overrides its stages; `params` are texts as after `--set`; `as_of` is the run's
+        logical time (UTC, default now); `on_event` is told of every event on the event loop; `releases` say per job
+        what a rescore treats as absent. Cancelling the caller's scope cancels the run: it is recorded, then the
+        cancellation goes on.
+
+        Raises before anything ran: `ConfigurationError`, `UsageError`, `TableMismatch`, `HeldByAnother`, and
+        `WarehouseError` when the warehouse cannot be opened.
+        """
+        started_at, started_ns = utc_now(), monotonic_ns()
+        plan = await anyio.to_thread.run_sync(
+            partial(self.plan, name, params=params, as_of=as_of or started_at, max_workers=max_workers)
+        )
+        warehouse = await self.open_warehouse()
+        execution = Execution(
+            settings=self.settings,
+            plan=plan,
+            warehouse=warehouse,
+            changes=await changes_for(plan, warehouse),
+            threads=self._threads,
+            fail_fast=fail_fast,
+            releases=releases,
+            started_at=started_at,
+            started_ns=started_ns,
+            version=__version__,
+        )
+        run = await execution.run(self.store, [on_event] if on_event else [])
+        await self.flush_events()
+        return run
+
+    async def flush_events(self) -> None:
+        """Bring the events of finished runs to `ops.event_log`. What fails is logged and retried by the next run."""
+        warehouse = await self.open_warehouse()
+        result = await flush_outbox(self.store, warehouse, outbox_dir(self.settings))
+        for problem in result.problems:
+            log.warning("%s", problem)
+
+
+def run_pipeline(
+    name: str,
+    *,
+    project: Path | str | None = None,
+    max_workers_override: int | None = None,
+    params: Mapping[str, str] | None = None,
+    as_of: datetime | None = None,
+    **settings: Any,
+) -> PipelineRun:
+    """Run a pipeline (or job) from a script, synchronously. `settings` override those of the project.
+
+    Not for use inside a running event loop: there, use `PipelineRunner`. Raises what `PipelineRunner.run` raises.
+    """
+
+    async def execute() -> PipelineRun:
+        async with PipelineRunner.open(Settings.load(project, **settings)) as pipelines:
+            return await pipelines.run(name, max_workers=max_workers_override, params=params, as_of=as_of)
+
+    return anyio.run(execute)
+
+
+def run_job(job_id: str, **options: Any) -> PipelineRun:
+    """Run a single job from a script: `run_pipeline` under the name that says so."""
+    return run_pipeline(job_id, **options)

@@ -1,0 +1,183 @@
+"""One run, from its locks to its last record."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from runner.clock import monotonic_ns, utc_now
+from runner.errors import RunPipelineError, TimeLimitExceeded, UncleanCancel, category_of
+from runner.event_log import add_to_outbox
+from runner.events import Event, JobFinished, Noticed, RunStarted
+from runner.executor import JobExecutor
+from runner.graph import JobGraph
+from runner.ids import new_ulid
+from runner.locks import acquire_all
+from runner.pipeline_runner.build import step_builder
+from runner.pipeline_runner.places import locks_dir, outbox_dir
+from runner.pipeline_runner.tables import sentence
+from runner.ports import FunctionThreads, Release, TableChange, Warehouse
+from runner.recorder import Recorder
+from runner.records import ErrorInfo, PipelineRun, RunRecord, Status
+from runner.retry import Backoff
+from runner.scheduler import Scheduler
+from runner.settings import Settings
+from runner.specs import PlannedJob, RunPlan
+
+if TYPE_CHECKING:
+    from runner.ports import RunWriter
+    from runner.run_store import FileRunStore
+
+
+class Execution:
+    """Executes one plan once. `observers` are told of every event, on the event loop."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        plan: RunPlan,
+        warehouse: Warehouse,
+        changes: Sequence[TableChange],
+        threads: FunctionThreads,
+        fail_fast: bool = False,
+        releases: Mapping[str, Release] | None = None,
+        started_at: datetime,
+        started_ns: int,
+        version: str,
+    ) -> None:
+        self.run_id = new_ulid()
+        self._settings = settings
+        self._plan = plan
+        self._warehouse = warehouse
+        self._changes = changes
+        self._threads = threads
+        self._fail_fast = fail_fast
+        self._releases = releases or {}
+        self._started_at = started_at
+        self._started_ns = started_ns
+        self._version = version
+
+    async def run(
+        self, store: FileRunStore, observers: Sequence[Callable[[Event], None]] = ()
+    ) -> PipelineRun:
+        """Run to the end and return the record; failures are data.
+
+        Raises `HeldByAnother` before anything is recorded when a job of the plan runs elsewhere; cancellation and
+        `UncleanCancel` after the run has been recorded as cancelled.
+        """
+        locks = await anyio.to_thread.run_sync(self._lock_jobs)
+        try:
+            writer = await anyio.to_thread.run_sync(partial(self._create, store))
+            scope = anyio.CancelScope()
+            async with Recorder(
+                writer, run_id=self.run_id, observers=observers, on_failure=scope.cancel
+            ) as recorder:
+                recorder.emit(self._started())
+                return await self._recorded(recorder, scope)
+        finally:
+            locks.release()
+
+    async def _recorded(self, recorder: Recorder, scope: anyio.CancelScope) -> PipelineRun:
+        """Do the work and record how it ended. `scope` is cancelled by the recorder when the disk refuses it."""
+        errors: list[ErrorInfo] = []
+        try:
+            with scope:
+                await self._within_limit(recorder)
+        except (anyio.get_cancelled_exc_class(), UncleanCancel):
+            await recorder.finish(duration_ms=self._elapsed_ms(), status=Status.CANCELLED)
+            raise
+        except RunPipelineError as error:
+            errors.append(ErrorInfo(category=category_of(error), message=str(error), type=type(error).__name__))
+        except Exception:
+            await recorder.finish(duration_ms=self._elapsed_ms(), status=Status.FAILURE)
+            raise
+        return await recorder.finish(duration_ms=self._elapsed_ms(), errors=errors)
+
+    async def _within_limit(self, recorder: Recorder) -> None:
+        limit = self._settings.timeouts.run
+        if limit is None:
+            return await self._work(recorder)
+        with anyio.move_on_after(limit):
+            return await self._work(recorder)
+        raise TimeLimitExceeded(f"run {self._plan.name}", limit)
+
+    async def _work(self, recorder: Recorder) -> None:
+        await self._apply_changes(recorder)
+        timeouts, retries = self._settings.timeouts, self._settings.retries
+        executor = JobExecutor(
+            plan=self._plan,
+            run_id=self.run_id,
+            warehouse=self._warehouse,
+            build_step=step_builder(self._settings, self._threads),
+            emit=recorder.emit,
+            backoff=Backoff(retries.base_delay, retries.max_delay),
+            releases=self._releases,
+            step_limit=timeouts.step,
+            job_limit=timeouts.job,
+        )
+        scheduler = Scheduler(
+            JobGraph(self._plan.jobs, self._plan.barriers),
+            run_job=executor.run_job,
+            on_skipped=partial(self._skipped, recorder),
+            limits=self._plan.limits,
+            queues=self._settings.queues,
+            max_workers=self._plan.max_workers,
+            fail_fast=self._fail_fast,
+        )
+        await scheduler.run()
+
+    async def _apply_changes(self, recorder: Recorder) -> None:
+        if not self._changes:
+            return
+        await self._warehouse.apply(self._changes)
+        for change in self._changes:
+            code = "table.created" if change.kind == "create" else "table.column_added"
+            recorder.emit(
+                Noticed(run_id=self.run_id, level="info", code=code, message=sentence(change),
+                        details={"table": str(change.table.ref), "column": change.column})
+            )  # fmt: skip
+
+    def _skipped(self, recorder: Recorder, job: PlannedJob, reason: str) -> None:
+        record = RunRecord(
+            run_id="",
+            job_id=job.job_id,
+            pipeline_run_id=self.run_id,
+            group=job.group,
+            status=Status.SKIPPED,
+            completed_at=utc_now(),
+            errors=(ErrorInfo(category="skipped", message=reason),),
+        )
+        recorder.emit(JobFinished(run_id=self.run_id, job_run_id="", job_id=job.job_id, record=record))
+
+    def _lock_jobs(self) -> JobLocks:
+        names = [f"job.{job.job_id}" for job in self._plan.jobs]
+        return acquire_all(locks_dir(self._settings), names, f"run {self.run_id}")
+
+    def _create(self, store: FileRunStore) -> RunWriter:
+        writer = store.create(self.run_id, self._plan.name, self._started_at)
+        add_to_outbox(outbox_dir(self._settings), self.run_id)
+        return writer
+
+    def _started(self) -> RunStarted:
+        return RunStarted(
+            run_id=self.run_id,
+            timestamp=self._started_at,
+            name=self._plan.name,
+            jobs=tuple((job.job_id, job.group) for job in self._plan.jobs),
+            max_workers=self._plan.max_workers,
+            as_of=self._plan.as_of,
+            version=self._version,
+            host=platform.node(),
+            pid=os.getpid(),
+        )
+
+    def _elapsed_ms(self) -> float:
+        return round((monotonic_ns() - self._started_ns) / 1e6, 3)
