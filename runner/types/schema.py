@@ -1,0 +1,54 @@
+"""Declared column types as Arrow types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from runner.specs import ColumnSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NUMERIC_PRECISION = 38
+"""Digits of a `numeric` value, before and after the point."""
+
+NUMERIC_SCALE = 9
+"""Decimal places of a `numeric` value."""
+
+
+def arrow_type(column_type: str) -> pa.DataType:
+    """Return the Arrow type of a declared column type (one of `COLUMN_TYPES`; anything else is a `KeyError`).
+
+    `json` is text; `timestamp` is microseconds in UTC; `numeric` is decimal128(38, 9).
+    """
+    import pyarrow as pa
+
+    match column_type:
+        case "string" | "json":
+            return pa.utf8()
+        case "int64":
+            return pa.int64()
+        case "float64":
+            return pa.float64()
+        case "numeric":
+            return pa.decimal128(NUMERIC_PRECISION, NUMERIC_SCALE)
+        case "bool":
+            return pa.bool_()
+        case "timestamp":
+            return pa.timestamp("us", tz="UTC")
+        case "date":
+            return pa.date32()
+        case "bytes":
+            return pa.binary()
+        case _:
+            raise KeyError(column_type)
+
+
+def arrow_schema(columns: Sequence[ColumnSpec]) -> pa.Schema:
+    """Return the schema of a batch of these columns. All fields are nullable: whether a value may be missing is
+    checked row by row (`RowEncoder`), because Arrow itself does not enforce it.
+    """
+    import pyarrow as pa
+
+    return pa.schema([(column.name, arrow_type(column.type)) for column in columns])
