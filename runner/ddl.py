@@ -1,0 +1,204 @@
+"""Tables from their declarations: what would have to change, and the statements for it.
+
+Also the declarations of the engine's own tables, in the dataset `ops`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from runner.errors import TableMismatch
+from runner.ports import TableChange, TableShape
+from runner.specs import ENGINE_DATASET, ColumnSpec, PartitionSpec, TableRef, TableSpec
+from runner.sql import Dialect, column_list, qualified, quote
+
+
+def _column(name: str, declared: str = "string") -> ColumnSpec:
+    """Return a column of an engine's table; a `!` after its type makes it required."""
+    return ColumnSpec.model_validate(
+        {"name": name, "type": declared.rstrip("!"), "required": declared.endswith("!")}
+    )
+
+
+LANDINGS = TableSpec(
+    dataset=ENGINE_DATASET,
+    table="landings",
+    description="One row a committed landing: the proof that it happened",
+    columns=(
+        _column("job_run_id", "string!"),
+        _column("batch", "int64!"),
+        _column("job_id", "string!"),
+        _column("run_id", "string!"),
+        _column("rows", "int64!"),
+        _column("landed_at", "timestamp!"),
+    ),
+    key=("job_run_id", "batch"),
+)
+
+PROCESSED_KEYS = TableSpec(
+    dataset=ENGINE_DATASET,
+    table="processed_keys",
+    description="Keys that were read but gave no row in the target (reason empty) or a refused one (quarantined)",
+    columns=(
+        _column("job_id", "string!"),
+        _column("step_id", "string!"),
+        _column("key", "string!"),
+        _column("reason", "string!"),
+        _column("source_ts", "timestamp"),
+        _column("run_id", "string!"),
+        _column("recorded_at", "timestamp!"),
+    ),
+    key=("job_id", "step_id", "key"),
+    cluster_by=("job_id", "step_id"),
+)
+
+QUARANTINE = TableSpec(
+    dataset=ENGINE_DATASET,
+    table="quarantine",
+    description="Rows that were refused, with the reason",
+    columns=(
+        _column("quarantine_id", "string!"),
+        _column("job_id", "string!"),
+        _column("step_id", "string!"),
+        _column("run_id", "string!"),
+        _column("job_run_id", "string!"),
+        _column("key"),
+        _column("column_name", "string!"),
+        _column("reason", "string!"),
+        _column("content", "string!"),
+        _column("recorded_at", "timestamp!"),
+    ),
+    key=("quarantine_id",),
+)
+
+EVENT_LOG = TableSpec(
+    dataset=ENGINE_DATASET,
+    table="event_log",
+    description="What happened, each event once",
+    columns=(
+        _column("event_id", "string!"),
+        _column("event_type", "string!"),
+        _column("timestamp", "timestamp!"),
+        _column("producer_component", "string!"),
+        _column("run_id"),
+        _column("correlation_id"),
+        _column("trace_id"),
+        _column("status"),
+        _column("error_message"),
+        _column("payload", "json"),
+    ),
+    key=("event_id",),
+    partition_by=PartitionSpec(column="timestamp", unit="day"),
+    cluster_by=("producer_component", "event_type"),
+)
+
+ENGINE_TABLES = (LANDINGS, PROCESSED_KEYS, QUARANTINE, EVENT_LOG)
+"""Every table that the engine keeps for itself."""
+
+
+def plan_changes(
+    declared: Iterable[TableSpec],
+    shapes: Mapping[TableRef, TableShape],
+    column_type: Callable[[str], str],
+) -> list[TableChange]:
+    """Return the DDL steps that bring the warehouse to its declarations, in declared order.
+
+    A missing managed table is created, a missing nullable column added; extra columns are left alone. Tables with
+    `managed: false` and views are only checked, and only the declared columns of them.
+
+    Raises `TableMismatch` for the first difference that no such step can mend; the others follow as its notes.
+    """
+    changes: list[TableChange] = []
+    mismatches: list[TableMismatch] = []
+    for table in declared:
+        shape = shapes.get(table.ref)
+        if shape is not None:
+            _compare(table, shape, column_type, changes, mismatches)
+        elif table.managed:
+            changes.append(TableChange(kind="create", table=table))
+        else:
+            mismatches.append(_missing_table(table))
+    if mismatches:
+        first = mismatches[0]
+        for other in mismatches[1:]:
+            first.add_note(str(other))
+        raise first
+    return changes
+
+
+def _compare(
+    table: TableSpec,
+    shape: TableShape,
+    column_type: Callable[[str], str],
+    changes: list[TableChange],
+    mismatches: list[TableMismatch],
+) -> None:
+    existing = {name.lower(): engine_type for name, engine_type in shape.columns.items()}
+    fixed = shape.is_view or not table.managed
+    for column in table.columns:
+        wanted = column_type(column.type)
+        found = existing.get(column.name.lower())
+        if found is None and not fixed and not column.required:
+            changes.append(TableChange(kind="add", table=table, column=column.name))
+        elif found is None:
+            mismatches.append(_missing_column(table, column, wanted, is_view=shape.is_view))
+        elif found != wanted:
+            mismatches.append(_other_type(table, column, wanted, found, is_view=shape.is_view))
+
+
+def _missing_table(table: TableSpec) -> TableMismatch:
+    return TableMismatch(
+        str(table.ref), "does not exist and is declared managed: false", "create it, or declare managed: true"
+    )
+
+
+def _missing_column(table: TableSpec, column: ColumnSpec, wanted: str, *, is_view: bool) -> TableMismatch:
+    if is_view:
+        repair = f"add {column.name} to the view, or remove it from the declaration"
+    elif column.required:
+        repair = (
+            f"ALTER TABLE {qualified(table.ref)} ADD COLUMN {quote(column.name)} {wanted}; fill it; "
+            f"ALTER TABLE {qualified(table.ref)} ALTER COLUMN {quote(column.name)} SET NOT NULL"
+        )
+    else:
+        repair = f"ALTER TABLE {qualified(table.ref)} ADD COLUMN {quote(column.name)} {wanted}"
+    return TableMismatch(str(table.ref), f"has no column {column.name} ({column.type})", repair)
+
+
+def _other_type(
+    table: TableSpec, column: ColumnSpec, wanted: str, found: str, *, is_view: bool
+) -> TableMismatch:
+    if is_view:
+        repair = f"select CAST({quote(column.name)} AS {wanted}) in the view"
+    else:
+        repair = f"ALTER TABLE {qualified(table.ref)} ALTER COLUMN {quote(column.name)} TYPE {wanted}"
+    difference = f"column {column.name} is {found}, declared {column.type} ({wanted})"
+    return TableMismatch(str(table.ref), difference, repair)
+
+
+def statements(changes: Iterable[TableChange], dialect: Dialect) -> Iterator[str]:
+    """Yield the DDL for changes, schemas first and each once."""
+    changes = list(changes)
+    for dataset in dict.fromkeys(change.table.dataset for change in changes if change.kind == "create"):
+        yield f"CREATE SCHEMA IF NOT EXISTS {quote(dataset)}"
+    for change in changes:
+        yield _create(change.table, dialect) if change.kind == "create" else _add(change, dialect)
+
+
+def _create(table: TableSpec, dialect: Dialect) -> str:
+    """Keys get no constraint: on DuckDB an index makes loading 17 times slower and no read faster; the landing
+    keeps keys unique.
+    """
+    columns = ",\n  ".join(
+        f"{quote(column.name)} {dialect.types[column.type]}{' NOT NULL' if column.required else ''}"
+        for column in table.columns
+    )
+    return f"CREATE TABLE IF NOT EXISTS {qualified(table.ref)} (\n  {columns}\n)"
+
+
+def _add(change: TableChange, dialect: Dialect) -> str:
+    column = change.table.column(change.column)
+    return (
+        f"ALTER TABLE {qualified(change.table.ref)} ADD COLUMN IF NOT EXISTS "
+        f"{column_list([column.name])} {dialect.types[column.type]}"
+    )

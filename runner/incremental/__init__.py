@@ -1,0 +1,19 @@
+"""Incremental reads: which rows are new, said in SQL, and the text of keys."""
+
+from runner.incremental.counts import count_statement, missing_statement, quarantined_statement
+from runner.incremental.keys import key_text
+from runner.incremental.reads import (
+    NewRows,
+    Statement,
+    check_keys,
+    key_types,
+    query_columns,
+    read_statement,
+    rows_are_released,
+)
+from runner.incremental.repairs import PROBES, SAMPLED, affixes
+
+__all__ = [
+    "PROBES", "SAMPLED", "NewRows", "Statement", "affixes", "check_keys", "count_statement", "key_text", "key_types", "missing_statement",
+    "quarantined_statement", "query_columns", "read_statement", "rows_are_released",
+]  # fmt: skip

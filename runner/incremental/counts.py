@@ -1,0 +1,76 @@
+"""Statements that measure: how the rows of an incremental read stand, and which given keys are missing."""
+
+from __future__ import annotations
+
+from runner.ddl import PROCESSED_KEYS
+from runner.incremental.reads import NewRows, Statement, check_keys
+from runner.ports import IncrementalRead, ReadQuery
+from runner.sql import Dialect, Parameters, conditions, qualified, quote
+
+
+def count_statement(query: ReadQuery, dialect: Dialect, *, remembered: bool = True) -> Statement:
+    """Return the statement whose one row is total, new, present, remembered, null_key, stale: an
+    `IncrementalCounts`. The query's limit does not count.
+
+    Raises `ConfigurationError` when a filter or the keys do not fit, `ValueError` without an incremental part.
+    """
+    read = _incremental(query)
+    check_keys(query.source, read)
+    parameters = Parameters(dialect)
+    new = NewRows(read, parameters)
+    wheres = conditions(query.source, query.filters, parameters, "s")
+    flags = (
+        f"SELECT {new.has_null('s')} AS null_key, {new.is_present()} AS present, {new.is_stale()} AS stale, "
+        f"{new.is_remembered() if remembered else 'FALSE'} AS remembered "
+        f"FROM {qualified(query.source.ref)} AS s {new.oldest_target()}"
+        + (f" WHERE {' AND '.join(wheres)}" if wheres else "")
+    )
+    is_new = "NOT f.null_key AND (NOT f.present OR f.stale) AND NOT f.remembered"
+    text = (
+        f"SELECT count(*) AS total, count(*) FILTER (WHERE {is_new}) AS new, "
+        "count(*) FILTER (WHERE NOT f.null_key AND f.present AND NOT f.stale) AS present, "
+        "count(*) FILTER (WHERE NOT f.null_key AND (NOT f.present OR f.stale) AND f.remembered) AS remembered, "
+        f"count(*) FILTER (WHERE f.null_key) AS null_key, count(*) FILTER (WHERE {is_new} AND f.stale) AS stale "
+        f"FROM ({flags}) AS f"
+    )
+    return Statement(text=text, values=parameters.values)
+
+
+def missing_statement(
+    read: IncrementalRead, keys: str, number: str, dialect: Dialect, *, times: bool, remembered: bool = True
+) -> Statement:
+    """Return the statement for the numbers (column `number`) of those keys of the relation `keys` that are new.
+
+    `keys` has the columns named by `source_key`, and with `times` also `source_ts`: without it a key that has a
+    target row is present however old that row is.
+    """
+    if not times:
+        read = _without_times(read)
+    parameters = Parameters(dialect)
+    joins, wheres = NewRows(read, parameters).clauses(remembered=remembered)
+    where = f" WHERE {' AND '.join(wheres)}" if wheres else ""
+    text = f"SELECT s.{quote(number)} FROM {quote(keys)} AS s {' '.join(joins)}{where}"
+    return Statement(text=text, values=parameters.values)
+
+
+def quarantined_statement(job_id: str, dialect: Dialect) -> Statement:
+    """Return the statement that counts the distinct quarantined keys of a job."""
+    parameters = Parameters(dialect)
+    text = (
+        f'SELECT count(DISTINCT ("step_id", "key")) FROM {qualified(PROCESSED_KEYS.ref)} '
+        f'WHERE "job_id" = {parameters.bind("job_id", job_id)} AND "reason" = \'quarantined\''
+    )
+    return Statement(text=text, values=parameters.values)
+
+
+def _incremental(query: ReadQuery) -> IncrementalRead:
+    if query.incremental is None:
+        raise ValueError(f"the read of {query.source.ref} is not incremental")
+    return query.incremental
+
+
+def _without_times(read: IncrementalRead) -> IncrementalRead:
+    spec = read.spec.model_copy(update={"mode": "not_exists", "source_ts": None, "target_ts": None})
+    return IncrementalRead(
+        spec=spec, target=read.target, job_id=read.job_id, step_id=read.step_id, release=read.release
+    )

@@ -1,0 +1,5 @@
+"""DuckDB: the embedded default."""
+
+from runner.warehouses.duckdb.warehouse import DuckDBWarehouse
+
+__all__ = ["DuckDBWarehouse"]

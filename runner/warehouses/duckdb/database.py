@@ -1,0 +1,108 @@
+"""The open DuckDB file: how it is opened, its cursors, and its private files."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import duckdb
+
+from runner.errors import HeldByAnother
+from runner.settings import DuckDBSettings
+from runner.warehouses.duckdb.faults import DRIVER_ERRORS, translate
+
+_OPENING = threading.Lock()
+"""The umask belongs to the whole process, so only one thread may change and restore it at a time."""
+
+PRIVATE_UMASK = 0o077
+
+
+class Database:
+    """One DuckDB instance and its idle cursors. Methods block; a cursor is used by one thread at a time.
+
+    `path` is absolute, as is `temp_directory`, where DuckDB spills.
+    """
+
+    def __init__(self, path: Path, settings: DuckDBSettings, temp_directory: Path) -> None:
+        self.path = path
+        self.settings = settings
+        self.temp_directory = temp_directory
+        self.invalidated = False
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._idle: list[duckdb.DuckDBPyConnection] = []
+        self._committing = threading.Lock()
+
+    def open(self) -> None:
+        """Open the file, making it and its folder when they are missing, private to this user (promise 18).
+
+        Raises `HeldByAnother` when another process has it, `WarehouseError` for a file that is no database.
+        """
+        with _OPENING:
+            before = os.umask(PRIVATE_UMASK)
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.temp_directory.mkdir(parents=True, exist_ok=True)
+                self._connection = duckdb.connect(str(self.path))
+                self._configure(self._connection)
+            except DRIVER_ERRORS as error:
+                self.close()
+                raise self._translate(error) from error
+            finally:
+                os.umask(before)
+        self.invalidated = False
+
+    def close(self) -> None:
+        """Close the file. Cursors that are still out end with their next call."""
+        for cursor in self._idle:
+            cursor.close()
+        self._idle.clear()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def take(self) -> duckdb.DuckDBPyConnection:
+        """Return a cursor for one caller; it inherits the settings. Opens an invalidated file again, once."""
+        if self.invalidated:
+            self.close()
+            self.open()
+        if self._connection is None:
+            raise RuntimeError("the warehouse is not open; use it as an async context manager")
+        return self._idle.pop() if self._idle else self._connection.cursor()
+
+    def give(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Take a cursor back that holds no transaction, no open reader and no temporary table."""
+        if self.invalidated or self._connection is None:
+            cursor.close()
+        else:
+            self._idle.append(cursor)
+
+    def commit(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Commit, with the write-ahead log private: DuckDB makes it anew after every checkpoint, as the umask says,
+        but takes an empty file that is there.
+        """
+        with self._committing:
+            wal = Path(f"{self.path}.wal")
+            if not wal.exists():
+                os.close(os.open(wal, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            cursor.execute("COMMIT")
+
+    def _configure(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """SET GLOBAL, because cursors inherit only that. After the last line nothing can be loosened, not even by
+        SQL that comes from a project's files (GUARANTEES 10).
+        """
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        connection.execute("SET memory_limit = $limit", {"limit": self.settings.memory_limit})
+        if self.settings.threads is not None:
+            connection.execute("SET threads = $threads", {"threads": self.settings.threads})
+        connection.execute("SET temp_directory = $folder", {"folder": str(self.temp_directory)})
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+
+    def _translate(self, error: BaseException) -> Exception:
+        translated = translate(error)
+        return (
+            HeldByAnother(str(self.path), translated.holder)
+            if isinstance(translated, HeldByAnother)
+            else translated
+        )

@@ -1,0 +1,63 @@
+"""From DuckDB's exceptions to those of `runner.errors`, the most specific first."""
+
+from __future__ import annotations
+
+import re
+
+import duckdb
+import pyarrow as pa
+
+from runner.errors import (
+    DiskFull,
+    HeldByAnother,
+    ResourceExhausted,
+    RunPipelineError,
+    WarehouseError,
+    WriteConflict,
+)
+
+ENGINE = "duckdb"
+_HELD = re.compile(
+    r"Could not set lock on file.*?(?:held in (?P<program>\S+))?\s*\(PID (?P<pid>\d+)\)", re.DOTALL
+)
+_STATEMENT_LENGTH = 500
+DRIVER_ERRORS = (duckdb.Error, OSError, pa.ArrowException)
+"""What DuckDB and its Arrow readers raise. An error inside a reader comes as `OSError` or an Arrow exception."""
+
+
+def translate(error: BaseException, statement: str = "") -> RunPipelineError:
+    """Return the error of ours that says what `error` of the driver means. `statement` is shown, cut, without values."""
+    message = _message(error)
+    lowered = message.lower()
+    head = statement[:_STATEMENT_LENGTH]
+    if held := _HELD.search(message):
+        program = held["program"] or "another process"
+        return HeldByAnother("the DuckDB file", f"{program} (PID {held['pid']})")
+    if "no space left" in lowered or "disk quota" in lowered or "max_temp_directory_size" in lowered:
+        return DiskFull(ENGINE, message, statement=head)
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError) or "out of memory" in lowered:
+        hint = "raise memory_limit in [warehouse], or lower batch_rows"
+        return ResourceExhausted(ENGINE, message, statement=head, hint=hint)
+    if isinstance(error, duckdb.TransactionException) and "conflict" in lowered:
+        return WriteConflict(ENGINE, message, statement=head)
+    return WarehouseError(ENGINE, message, statement=head, hint=_hint(error))
+
+
+def is_invalidated(error: BaseException) -> bool:
+    """Tell whether the whole instance must be closed and opened again before anything else can work."""
+    return isinstance(error, duckdb.FatalException) or "database has been invalidated" in str(error)
+
+
+def _message(error: BaseException) -> str:
+    text = str(error).partition("\n\nLINE ")[0].strip()
+    return text or type(error).__name__
+
+
+def _hint(error: BaseException) -> str:
+    if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
+        return "the table is not as declared; run-pipeline plan shows the differences"
+    if isinstance(error, duckdb.ConversionException):
+        return "a value of the table does not convert to its declared type"
+    if isinstance(error, duckdb.PermissionException):
+        return "files and extensions are closed to SQL here"
+    return ""

@@ -1,0 +1,169 @@
+"""`DuckDBWarehouse`: the port `runner.ports.Warehouse` on one DuckDB file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import anyio.to_thread
+import pyarrow as pa
+
+from runner.ddl import PROCESSED_KEYS
+from runner.incremental import query_columns, read_statement
+from runner.ports import (
+    IncrementalCounts,
+    IncrementalRead,
+    KeyProfile,
+    LandingSpec,
+    ReadQuery,
+    Row,
+    TableChange,
+    TableShape,
+    Writer,
+)
+from runner.settings import DuckDBSettings
+from runner.specs import Filter, TableRef, TableSpec
+from runner.sql import DUCKDB
+from runner.warehouses.duckdb import event_rows, measures, shapes
+from runner.warehouses.duckdb.arrow import arrow_schema
+from runner.warehouses.duckdb.calls import Calls
+from runner.warehouses.duckdb.database import Database
+from runner.warehouses.duckdb.profiling import profile
+from runner.warehouses.duckdb.reading import reading
+from runner.warehouses.duckdb.writer import writing
+
+
+class DuckDBWarehouse:
+    """One DuckDB file, open between `async with` and its end.
+
+    `path`: the file, absolute. `state_dir`: what a relative `temp_directory` is relative to (default: the file's
+    folder). `query_timeout` in seconds bounds each query; `stage_bytes` what a writer keeps in memory.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: DuckDBSettings | None = None,
+        *,
+        state_dir: Path | None = None,
+        query_timeout: float | None = None,
+        stage_bytes: int = 64_000_000,
+    ) -> None:
+        settings = settings or DuckDBSettings()
+        temp_directory = (state_dir or path.parent) / settings.temp_directory
+        self._database = Database(path, settings, temp_directory)
+        self._settings = settings
+        self._query_timeout = query_timeout
+        self._stage_bytes = stage_bytes
+        self._open_calls: Calls | None = None
+        self._locks: dict[TableRef, anyio.Lock] = {}
+        self._remembers: bool | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the file in a thread. Raises `HeldByAnother` when another process has it."""
+        limiter = anyio.CapacityLimiter(self._settings.max_connections)
+        await anyio.to_thread.run_sync(self._database.open, limiter=limiter)
+        self._open_calls = Calls(self._database, limiter, self._query_timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file, which checkpoints."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._database.close, limiter=self._calls.limiter)
+        self._open_calls = None
+
+    @property
+    def engine(self) -> str:
+        """`duckdb`."""
+        return DUCKDB.name
+
+    async def inspect(self, tables: Sequence[TableRef]) -> Mapping[TableRef, TableShape]:
+        """Return the shapes of those tables that exist, with one query."""
+        found = await self._calls.once(lambda cursor: shapes.inspect(cursor, tables))
+        if PROCESSED_KEYS.ref in tables:
+            self._remembers = PROCESSED_KEYS.ref in found
+        return found
+
+    async def apply(self, changes: Sequence[TableChange]) -> None:
+        """Carry out DDL."""
+        if changes:
+            await self._calls.once(lambda cursor: shapes.apply(self._database, cursor, changes))
+            self._remembers = None
+
+    def column_type(self, declared: str) -> str:
+        """Return DuckDB's name for a declared type."""
+        return DUCKDB.types[declared]
+
+    def statement(self, query: ReadQuery) -> str:
+        """Return the SQL of a read, with `$name` for values."""
+        return read_statement(query, DUCKDB).text
+
+    @asynccontextmanager
+    async def read(self, query: ReadQuery) -> AsyncIterator[AsyncIterator[pa.RecordBatch]]:
+        """Stream the rows of a query."""
+        remembered = query.incremental is not None and await self._has_memory()
+        statement = read_statement(query, DUCKDB, remembered=remembered)
+        schema = arrow_schema(query.source, query_columns(query))
+        async with reading(self._calls, statement, schema, query.batch_rows) as batches:
+            yield batches
+
+    async def missing_keys(self, read: IncrementalRead, keys: pa.RecordBatch) -> list[bool]:
+        """Tell for each key whether it is new."""
+        remembered = await self._has_memory()
+        return await self._calls.once(
+            lambda cursor: measures.missing(cursor, read, keys, remembered=remembered)
+        )
+
+    async def greatest(self, table: TableSpec, column: str, filters: Sequence[Filter]) -> Any:
+        """Return the greatest value of a column among the rows that match, or None."""
+        return await self._calls.once(lambda cursor: measures.greatest(cursor, table, column, filters))
+
+    async def count(self, query: ReadQuery) -> IncrementalCounts:
+        """Count what an incremental query would find new, present, remembered, without key."""
+        remembered = await self._has_memory()
+        return await self._calls.once(lambda cursor: measures.count(cursor, query, remembered=remembered))
+
+    async def profile(self, query: ReadQuery) -> KeyProfile:
+        """Measure both sides of an incremental query."""
+        return await self._calls.once(lambda cursor: profile(cursor, query))
+
+    async def count_matching(self, table: TableSpec, filters: Sequence[Filter]) -> int:
+        """Count the rows of a table that match."""
+        return await self._calls.once(lambda cursor: measures.count_matching(cursor, table, filters))
+
+    async def count_quarantined(self, job_id: str) -> int:
+        """Count the distinct keys of a job that are remembered as quarantined."""
+        if not await self._has_memory():
+            return 0
+        return await self._calls.once(lambda cursor: measures.count_quarantined(cursor, job_id))
+
+    def writer(self, landing: LandingSpec) -> AbstractAsyncContextManager[Writer]:
+        """Open a staging area."""
+        return writing(self._calls, landing, self._lock, self._stage_bytes)
+
+    async def merge_events(self, rows: Sequence[Row]) -> int:
+        """Insert events that are not there yet; return how many."""
+        if not rows:
+            return 0
+        return await self._calls.once(lambda cursor: event_rows.merge(self._database, cursor, rows))
+
+    async def _has_memory(self) -> bool:
+        """Tell whether `ops.processed_keys` exists; asked once, unless `inspect` has told already."""
+        if self._remembers is None:
+            await self.inspect([PROCESSED_KEYS.ref])
+        return bool(self._remembers)
+
+    def _lock(self, ref: TableRef) -> anyio.Lock:
+        return self._locks.setdefault(ref, anyio.Lock())
+
+    @property
+    def _calls(self) -> Calls:
+        if self._open_calls is None:
+            raise RuntimeError("the warehouse is not open; use it as an async context manager")
+        return self._open_calls

@@ -1,0 +1,109 @@
+"""The writer of one job run: stages rows, keys and bad rows, and lands them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+import pyarrow as pa
+
+from runner.ports import BadRow, LandingResult, LandingSpec, TargetLanding
+from runner.specs import TableRef
+from runner.warehouses.duckdb.arrow import arrow_schema
+from runner.warehouses.duckdb.calls import Calls, Cursor
+from runner.warehouses.duckdb.landing import Landing, has_marker
+from runner.warehouses.duckdb.staging import Stage
+
+TableLock = Callable[[TableRef], anyio.Lock]
+
+
+class DuckDBWriter:
+    """Implements `runner.ports.Writer` on a cursor of its own. One task at a time uses it."""
+
+    def __init__(
+        self, calls: Calls, cursor: Cursor, spec: LandingSpec, lock: TableLock, stage_bytes: int
+    ) -> None:
+        self._calls = calls
+        self._cursor = cursor
+        self._spec = spec
+        self._lock = lock
+        self._stage_bytes = stage_bytes
+        self._stages = [
+            Stage(f"staged_{number}", arrow_schema(target.table, target.given))
+            for number, target in enumerate(spec.targets)
+        ]
+        self._keys: dict[int, Stage] = {}
+        self._bad_rows: list[BadRow] = []
+
+    async def stage(self, target: int, batch: pa.RecordBatch) -> None:
+        """Add rows for one target; beyond `stage_bytes` in memory everything moves to temporary tables."""
+        self._stages[target].add(batch)
+        await self._spill_if_large()
+
+    async def stage_keys(self, tracked: int, keys: pa.RecordBatch) -> None:
+        """Add keys of a tracked read."""
+        if tracked not in self._keys:
+            self._keys[tracked] = Stage(f"keys_{tracked}", keys.schema)
+        self._keys[tracked].add(keys)
+        await self._spill_if_large()
+
+    async def stage_bad_rows(self, rows: Sequence[BadRow]) -> None:
+        """Add refused rows."""
+        self._bad_rows.extend(rows)
+
+    async def land(self, batch: int = 0) -> LandingResult:
+        """Commit what is staged, one writer a table at a time. What is staged survives any error."""
+        if not self._bad_rows and not any(stage.rows for stage in self._all_stages()):
+            return self._nothing(batch)
+        landing = Landing(
+            self._calls.database, self._cursor, self._spec, batch, self._stages, self._keys, self._bad_rows
+        )
+        async with AsyncExitStack() as locks:
+            for ref in sorted({target.table.ref for target in self._spec.targets}):
+                await locks.enter_async_context(self._lock(ref))
+            return await self._calls.on(self._cursor, lambda: self._land(landing), "landing")
+
+    async def has_landed(self, batch: int = 0) -> bool:
+        """Look for the marker."""
+        return await self._calls.once(lambda cursor: has_marker(cursor, self._spec.job_run_id, batch))
+
+    def _land(self, landing: Landing) -> LandingResult:
+        """Land and, since that committed, forget what was staged: in the same thread call, so that a cancellation
+        cannot come between the two.
+        """
+        result = landing.run()
+        for stage in self._all_stages():
+            stage.clear(self._cursor)
+        self._bad_rows.clear()
+        return result
+
+    def _all_stages(self) -> list[Stage]:
+        return [*self._stages, *self._keys.values()]
+
+    def _nothing(self, batch: int) -> LandingResult:
+        targets = tuple(
+            TargetLanding(step_id=target.step_id, table=target.table.ref, staged=0, written=0, duplicates=0)
+            for target in self._spec.targets
+        )
+        return LandingResult(batch=batch, targets=targets)
+
+    async def _spill_if_large(self) -> None:
+        if sum(stage.memory for stage in self._all_stages()) > self._stage_bytes:
+            await self._calls.on(self._cursor, self._spill, "staging")
+
+    def _spill(self) -> None:
+        for stage in self._all_stages():
+            stage.spill(self._cursor)
+
+
+@asynccontextmanager
+async def writing(
+    calls: Calls, spec: LandingSpec, lock: TableLock, stage_bytes: int
+) -> AsyncIterator[DuckDBWriter]:
+    """Open a writer on a cursor of its own; closing the cursor drops its temporary tables."""
+    cursor = await calls.take()
+    try:
+        yield DuckDBWriter(calls, cursor, spec, lock, stage_bytes)
+    finally:
+        cursor.close()
