@@ -86,7 +86,7 @@ def pending_runs(outbox_dir: Path) -> list[str]:
 
 
 async def flush_outbox(store: RunStore, warehouse: Warehouse, outbox_dir: Path) -> FlushResult:
-    """Send the events of every run in the outbox that is over; the last one's, too, once its writer is closed.
+    """Send the events of every run in the outbox that is over (the last one, once its writer is closed).
 
     Nothing of it should fail a run, so what goes wrong is returned: a run with damaged events stays in the
     outbox and the next one is tried; any other error (a warehouse that is away) ends the flush.
