@@ -87,7 +87,7 @@ def test_the_six_formation_jobs_are_there_and_every_job_is_in_a_pipeline() -> No
 def test_functions_exist_and_take_what_the_step_gives(job_id: str, step: Declared) -> None:
     module, _, name = step["function"].partition(":")
     signature = inspect.signature(getattr(importlib.import_module(module), name))
-    rows = [{}] if step["op"] == "call" else []
+    rows: list[Declared] = [{}] if step["op"] == "call" else []
     signature.bind(*rows, **step.get("with", {}))
     for value in step.get("with", {}).values():
         assert not isinstance(value, dict) or value["param"] in JOBS[job_id]["params"]
