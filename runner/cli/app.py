@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from runner.cli.options import RunnerCommand, global_options
+from runner.version import __version__
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -111,9 +112,7 @@ class RunnerGroup(click.Group):
 
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from runner.cli.commands.version import engine_version
-
-        ctx.obj.console.data(f"run-pipeline {engine_version()}")
+        ctx.obj.console.data(f"run-pipeline {__version__}")
         ctx.exit()
 
 

@@ -28,7 +28,12 @@ class RunnableName(click.ParamType[str]):
 
 def runnable_names(ctx: click.Context) -> list[str]:
     """Return ids of pipelines and jobs as the file names tell them; empty where there is no project."""
-    configs = _configs(ctx.obj.project if ctx.obj else None)
+    return names_of(ctx.obj.project if ctx.obj else None)
+
+
+def names_of(project: str | None) -> list[str]:
+    """Return the names of a project's pipelines and jobs, as `runnable_names` does."""
+    configs = _configs(project)
     if configs is None:
         return []
     files = (*sorted((configs / "pipelines").glob("*.y*ml")), *sorted((configs / "jobs").rglob("*.y*ml")))

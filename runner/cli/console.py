@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import IO, Any, NamedTuple
 
 from runner.cli.escaping import escape, escape_json
@@ -42,6 +42,7 @@ class Console:
         self._stdout = _Stream(stdout or sys.stdout)
         self._stderr = _Stream(stderr or sys.stderr)
         self._lock = threading.RLock()
+        self._view: Callable[[Sequence[Part]], None] | None = None
         self.use_color(color)
 
     def use_color(self, color: str) -> None:
@@ -70,8 +71,15 @@ class Console:
         return escape_json(self.redact(json.dumps(value, ensure_ascii=False, indent=indent, default=str)))
 
     def say(self, *parts: Part) -> None:
-        """Print one line of talk on stderr."""
-        self._write(self._stderr, self._line(self._stderr, parts) + "\n")
+        """Print one line of talk on stderr, or hand it to the live view, which prints it above its own lines."""
+        if self._view is not None:
+            self._view(parts)
+        else:
+            self._write(self._stderr, self._line(self._stderr, parts) + "\n")
+
+    def interpose(self, view: Callable[[Sequence[Part]], None] | None) -> None:
+        """Let a live view take what `say` gets, or (None) no longer."""
+        self._view = view
 
     def say_text(self, text: str, *, indent: str = "") -> None:
         """Print text that may have several lines on stderr, each of them indented."""
@@ -80,7 +88,11 @@ class Console:
 
     def say_json(self, value: Any) -> None:
         """Print a value as one line of JSON on stderr."""
-        self._write(self._stderr, self.render_json(value) + "\n")
+        self.say_rendered(self.render_json(value))
+
+    def say_rendered(self, text: str) -> None:
+        """Print on stderr a line that `render_json` has made."""
+        self._write(self._stderr, text + "\n")
 
     def draw(self, control: str, lines: Sequence[Sequence[Part]]) -> None:
         """Write a terminal sequence of our own and then lines, in one go: the live view's way."""

@@ -52,7 +52,7 @@ def sentence(event: Event) -> str:
 def job_outcome(record: RunRecord) -> str:
     """Return how a job went: `success in 0.8 s, 60 rows read, 429 written`."""
     if record.status is Status.SKIPPED:
-        return "skipped"
+        return f"skipped ({record.errors[0].message})" if record.errors else "skipped"
     text = f"{record.status} in {duration(record.duration_ms)}, {rows_text(record.rows_read, record.rows_written)}"
     if record.rows_quarantined:
         text += f", {count(record.rows_quarantined)} quarantined"

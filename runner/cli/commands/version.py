@@ -6,6 +6,7 @@ import click
 
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
+from runner.version import __version__
 
 COMPONENTS = ("duckdb", "pyarrow", "anyio", "pydantic")
 """What a report about a fault needs to name."""
@@ -23,23 +24,13 @@ def command(invocation: Invocation) -> None:
         invocation.console.data(f"{name} {version}")
 
 
-def engine_version() -> str:
-    """Return the version of the installed distribution, or `0+unknown` for a bare source folder."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("run-pipeline")
-    except PackageNotFoundError:
-        return "0+unknown"
-
-
 def component_versions() -> dict[str, str]:
     """Return versions by name, the engine first. Nothing is imported for it but the packages' metadata."""
     import platform
     from importlib.metadata import version
 
     return {
-        "run-pipeline": engine_version(),
+        "run-pipeline": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in COMPONENTS},
         "platform": platform.platform(),
