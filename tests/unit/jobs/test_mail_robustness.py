@@ -1,4 +1,4 @@
-"""Canonical mail from anything at all: a row that every warehouse can hold, or a ValueError with the reason."""
+"""Canonical mail from anything at all: a row every warehouse can hold, or a ValueError with the reason."""
 
 from __future__ import annotations
 
