@@ -33,7 +33,8 @@ def format_utc(moment: datetime) -> str:
 
     Fixed width, so that text order is time order.
     """
-    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return f"{utc.isoformat(timespec='microseconds')[:26]}Z"
 
 
 def parse_utc(text: str) -> datetime:

@@ -177,11 +177,13 @@ class UnknownEvent(RunPipelineError):
         return f"unknown event type {self.event_type!r}"
 
 
-def to_dict(event: Event) -> dict[str, Any]:
-    """Return an event as JSON-ready data, `event_type` first."""
+def to_dict(event: Event, *, without: str = "") -> dict[str, Any]:
+    """Return an event as JSON-ready data, `event_type` first; `without` names one field to leave out."""
     data: dict[str, Any] = {"event_type": event.event_type}
     for name in _field_names(type(event)):
-        data[name] = _plain(getattr(event, name))
+        if name != without:
+            value = getattr(event, name)
+            data[name] = value if type(value) in _SIMPLE else _plain(value)
     return data
 
 
@@ -208,13 +210,17 @@ def _field_names(cls: type[Event]) -> tuple[str, ...]:
     return names
 
 
+_SIMPLE = frozenset((str, int, float, bool, type(None)))
+"""Types that are JSON as they are; looked up first, since most fields have one of them."""
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return format_utc(value)
     if isinstance(value, ErrorInfo | RunRecord | StepTiming):
         return value.to_dict()
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [item if type(item) in _SIMPLE else _plain(item) for item in value]
     if isinstance(value, Mapping):
         return dict(value)
     return value
