@@ -45,9 +45,15 @@ def dumps(data: Any) -> str:
         return _encode(_plain(data, 0))
 
 
-def encode_line(data: Mapping[str, Any]) -> bytes:
-    """Return one non-empty object as a line with its checksum and newline."""
-    body = dumps(data).encode("ascii")
+def encode_line(data: Mapping[str, Any], **encoded: str) -> bytes:
+    """Return one non-empty object as a line with its checksum and newline.
+
+    `encoded` are further members whose values are JSON text already.
+    """
+    text = dumps(data)
+    for name, value in encoded.items():
+        text = f'{text[:-1]},"{name}":{value}}}'
+    body = text.encode("ascii")
     return b'%b%b%08x"}\n' % (body[:-1], _CRC, crc32(body))
 
 
@@ -118,4 +124,6 @@ def _plain(value: Any, depth: int) -> Any:
     return _plain(_default(value), depth + 1)
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_default).encode
+_encode = json.JSONEncoder(
+    separators=(",", ":"), allow_nan=False, default=_default, check_circular=False
+).encode  # a cycle ends as RecursionError

@@ -1,0 +1,138 @@
+"""Finds runs below one folder, and makes room for new ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from runner.errors import RunNotFound, UsageError
+from runner.events import Event
+from runner.files import Folder, follow, is_folder
+from runner.ids import is_ulid
+from runner.records import PipelineRun, Status
+from runner.run_store.layout import EVENTS, day_of, folder_name, id_of, name_of, time_of
+from runner.run_store.stored import StoredEvents, StoredRun, listed
+from runner.run_store.writer import FileRunWriter
+
+_FAILED = (Status.FAILURE, Status.PARTIAL, Status.CRASHED)
+
+
+class FileRunStore:
+    """Runs below one folder. Holds nothing open; any number of processes may read and write at once."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        """Use `runs_dir`, which need not exist before the first `create`."""
+        self._root = Path(runs_dir)
+
+    def create(self, run_id: str, name: str, started_at: datetime) -> FileRunWriter:
+        """Make the folder of a new run and lock it as alive.
+
+        Raises `ValueError` unless `run_id` is a ULID and `name` can be part of a file name, `FileExistsError`
+        when there is such a run, `OSError` when the disk will not have it.
+        """
+        if not is_ulid(run_id):
+            raise ValueError(f"{run_id!r} is not a ULID")
+        with Folder(self._root / day_of(started_at), make=True) as day:
+            return FileRunWriter(day.folder(folder_name(run_id, name), make=True))
+
+    def load(self, run_id: str) -> PipelineRun:
+        """Return the run: its summary if it has ended, else what its events tell.
+
+        Raises `RunNotFound`, and `DamagedRecord` when neither can be read.
+        """
+        return StoredRun(self._find(run_id)).run()
+
+    def resolve(self, reference: str) -> str:
+        """Turn an id, a unique beginning of one, `last` or `last-failed` into a run id.
+
+        `last-failed` is the newest that failed in part or as a whole or crashed (not: was cancelled).
+        Raises `RunNotFound`, and `UsageError` that names the runs that an ambiguous beginning fits.
+        """
+        if reference == "last":
+            return self._newest(None)
+        if reference == "last-failed":
+            return self._newest(_FAILED)
+        prefix = reference.upper()
+        found = [path for path in self._folders() if prefix and path.name.startswith(prefix)]
+        if not found:
+            raise RunNotFound(reference, hint="run-pipeline runs lists them")
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found[:5]) + (", …" if len(found) > 5 else "")
+            raise UsageError(f"{reference!r} fits {len(found)} runs: {names}", hint="give more of the id")
+        return id_of(found[0])
+
+    def latest(self, *, limit: int | None = None, name: str | None = None) -> Sequence[PipelineRun]:
+        """Return runs without their jobs, newest first, reading no more of them than asked for.
+
+        A run that cannot be read is listed, too: as crashed, with the error of category `damaged`.
+        """
+        runs: list[PipelineRun] = []
+        for path in self._folders():
+            if limit is not None and len(runs) >= limit:
+                break
+            if (name is None or name_of(path) == name) and (run := listed(path)) is not None:
+                runs.append(run)
+        return runs
+
+    def events(self, run_id: str) -> Sequence[Event]:
+        """Return the events of a run as they were written. Raises `RunNotFound`, `DamagedRecord`."""
+        return self.read_events(run_id).events
+
+    def read_events(self, run_id: str) -> StoredEvents:
+        """Return the events of a run, and whether its last line was torn. Raises as `events` does."""
+        return StoredRun(self._find(run_id)).events()
+
+    def is_alive(self, run_id: str) -> bool:
+        """Tell whether the run's writer is open in this or another process. Raises `RunNotFound`."""
+        return StoredRun(self._find(run_id)).is_alive()
+
+    async def follow(self, run_id: str) -> AsyncIterator[Event]:
+        """Yield the events of a run, and go on yielding until the run is over. asyncio only.
+
+        Raises `RunNotFound`, `DamagedRecord`.
+        """
+        import anyio.to_thread
+
+        stored = StoredRun(await anyio.to_thread.run_sync(self._find, run_id))
+        number = 0
+        async for line in follow(stored.path / EVENTS, lambda: not stored.is_alive()):
+            number += 1
+            yield stored.event(line, number)
+
+    def path(self, run_id: str) -> Path:
+        """Return the folder of a run, for people. Raises `RunNotFound`."""
+        return self._find(run_id)
+
+    def _newest(self, statuses: tuple[Status, ...] | None) -> str:
+        for path in self._folders():
+            run = listed(path)
+            if run is not None and (statuses is None or run.status in statuses):
+                return run.pipeline_run_id
+        raise RunNotFound(
+            "last" if statuses is None else "last-failed",
+            hint="nothing has run yet" if statuses is None else "no run has failed",
+        )
+
+    def _find(self, run_id: str) -> Path:
+        """Return the folder of a run. Its id tells the day, unless the clock was set between the two."""
+        if is_ulid(run_id):
+            start = folder_name(run_id, "")
+            for day in (day_of(time_of(run_id)), *_names(self._root)):
+                for name in _names(self._root / day):
+                    if name.startswith(start):
+                        return self._root / day / name
+        raise RunNotFound(run_id)
+
+    def _folders(self) -> Iterator[Path]:
+        """The folders of all runs, newest first."""
+        for day in _names(self._root):
+            for name in _names(self._root / day):
+                if is_ulid(name[:26]) and name[26:27] == "-":
+                    yield self._root / day / name
+
+
+def _names(path: Path) -> list[str]:
+    """Names in a folder in descending order; none where there is no folder, and none behind a link."""
+    return sorted(os.listdir(path), reverse=True) if is_folder(path) else []

@@ -1,0 +1,145 @@
+"""Reads one run, living or over."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import DamagedRecord, RunNotFound
+from runner.events import Event, UnknownEvent, from_dict
+from runner.files import Folder, is_locked, read_all
+from runner.fold import fold_run
+from runner.jsonl import DamagedLine, decode_line, decode_lines
+from runner.logs import get_logger
+from runner.records import ErrorInfo, PipelineRun, Status
+from runner.run_store.layout import EVENTS, SUMMARY, decode_summary, has_head, id_of, name_of, time_of
+
+_HEAD_BYTES = 8192
+"""Read at first of a summary for a list; its head is longer only when the run itself has many errors."""
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvents:
+    """The events of one run as its file has them, and how many torn lines (0 or 1) a crash left behind."""
+
+    events: tuple[Event, ...]
+    torn: int = 0
+
+
+class StoredRun:
+    """One run's folder, for reading."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run_id = id_of(path)
+
+    def run(self) -> PipelineRun:
+        """The run with its jobs."""
+        summary = self._summary(whole=True)
+        return summary if summary and summary.status is not Status.RUNNING else self._rebuilt()
+
+    def listed(self) -> PipelineRun:
+        """The run without its jobs, from the head of its summary if it has ended."""
+        summary = self._summary(whole=False)
+        if summary and summary.status is not Status.RUNNING:
+            return summary
+        return self._rebuilt().without_jobs()
+
+    def is_alive(self) -> bool:
+        """Whether someone has the event file open for writing."""
+        try:
+            with Folder(self.path) as folder:
+                fd = folder.open(EVENTS, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            return is_locked(fd)
+        finally:
+            os.close(fd)
+
+    def events(self) -> StoredEvents:
+        """The events, in file order."""
+        try:
+            with Folder(self.path) as folder:
+                content = folder.read(EVENTS)
+        except FileNotFoundError:
+            return StoredEvents(())
+        events: list[Event] = []
+        torn = 0
+        try:
+            for number, data in decode_lines(content):
+                if data is None:
+                    torn += 1
+                else:
+                    events.append(self._event(data, number))
+        except DamagedLine as error:
+            raise self._damaged(error) from error
+        return StoredEvents(tuple(events), torn)
+
+    def event(self, line: bytes, number: int) -> Event:
+        """One line of the event file as an event."""
+        try:
+            return self._event(decode_line(line, number), number)
+        except DamagedLine as error:
+            raise self._damaged(error) from error
+
+    def _event(self, data: dict[str, object], number: int) -> Event:
+        try:
+            return from_dict(data)
+        except (UnknownEvent, LookupError, ValueError, TypeError, AttributeError) as error:
+            raise DamagedLine(number, f"not an event of this version: {error!r}") from error
+
+    def _damaged(self, error: DamagedLine) -> DamagedRecord:
+        return DamagedRecord(str(self.path / EVENTS), error.line, error.reason)
+
+    def _rebuilt(self) -> PipelineRun:
+        """The run as its events tell it. Lock first, then file: a run writes its end before it lets go."""
+        alive = self.is_alive()
+        stored = self.events()
+        if not (alive or stored.events or stored.torn or (self.path / SUMMARY).exists()):
+            raise RunNotFound(self.run_id, hint="it was killed before it began, or is about to begin")
+        return fold_run(
+            stored.events,
+            run_id=self.run_id,
+            name=name_of(self.path),
+            started_at=time_of(self.run_id),
+            alive=alive,
+        )
+
+    def _summary(self, *, whole: bool) -> PipelineRun | None:
+        """What `run.json` says; None when there is none, or none that can be read: it is only a copy."""
+        try:
+            with Folder(self.path) as folder:
+                fd = folder.open(SUMMARY, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            content = read_all(fd, None if whole else _HEAD_BYTES)
+            if not whole and not has_head(content):
+                content += read_all(fd)
+        finally:
+            os.close(fd)
+        try:
+            return decode_summary(content, jobs=whole)
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
+            logger.warning("%s cannot be read (%r): the run is rebuilt", self.path / SUMMARY, error)
+            return None
+
+
+def listed(path: Path) -> PipelineRun | None:
+    """A run for a list: None if it has not begun, and a stand-in that says why if it cannot be read."""
+    try:
+        return StoredRun(path).listed()
+    except RunNotFound:
+        return None
+    except (DamagedRecord, OSError) as error:
+        return PipelineRun(
+            pipeline_run_id=id_of(path),
+            pipeline_id=name_of(path),
+            status=Status.CRASHED,
+            started_at=time_of(id_of(path)),
+            errors=(ErrorInfo(category="damaged", message=str(error), type=type(error).__name__),),
+        )
