@@ -377,7 +377,7 @@ class StepContext:
     `target`: which of the landing's targets a write stages for; `incremental`: the incremental part of a read or
     extract, and `tracked` its index in the landing's tracking, if the job writes its target.
     `wanted`: the column names that the only consumer, a write, takes (None otherwise). `input_columns`: declared
-    columns of the rows that come in, where known. `writer` is None in jobs without a write. `notice(level, code,
+    columns of the rows that come in, where known. `key_of` gives the text of the incremental key that a row came from. `writer` is None in jobs without a write. `notice(level, code,
     message, details)` tells people. `as_of` is the run's logical time, UTC.
     """
 
@@ -393,7 +393,8 @@ class StepContext:
     incremental: IncrementalRead | None = None
     tracked: int | None = None
     wanted: tuple[str, ...] | None = None
-    input_columns: tuple[ColumnSpec, ...] | None = None
+    input_columns: tuple[ColumnSpec, ...] = ()
+    key_of: Callable[[Row], str | None] = lambda row: None
 
 
 # --- runs -----------------------------------------------------------------------------------------------------

@@ -17,13 +17,14 @@ from runner.errors import TimeLimitExceeded, UncleanCancel, is_retryable
 from runner.events import Event, JobFinished, JobRetrying, JobStarted, Landed, Noticed, StepFinished, StepProgress
 from runner.executor.chain import Chain, Node, parents
 from runner.executor.job_run import JobRun
+from runner.executor.keys import row_key
 from runner.executor.landing import incremental_reads, landing_spec, notices, write_targets
 from runner.executor.meter import Meter
 from runner.ids import new_ulid
 from runner.ports import LandingSpec, Release, Step, StepContext, StopFlag, Warehouse, Writer
 from runner.records import ErrorInfo, Status
 from runner.retry import Backoff
-from runner.specs import PlannedJob, ReadSpec, RunPlan, StepSpec, WriteSpec
+from runner.specs import PlannedJob, ReadSpec, RunPlan, StepSpec, TableSpec, WriteSpec
 
 __all__ = ["BuildStep", "JobExecutor", "incremental_reads", "landing_spec", "write_targets"]
 
@@ -213,8 +214,21 @@ class _Attempt:
             incremental=reads.get(spec.step_id),
             tracked=tracked.get(spec.step_id),
             wanted=wanted,
-            input_columns=executor._plan.tables[source.ref].columns if isinstance(source, ReadSpec) else None,
+            input_columns=executor._plan.tables[source.ref].columns if isinstance(source, ReadSpec) else (),
+            key_of=row_key(spec, self._source_table(spec), reads.get(self._root(spec))),
         )
+
+    def _root(self, spec: StepSpec) -> str:
+        """Return the id of the step that brought in the rows which reach `spec`."""
+        step_id = spec.step_id
+        while (parent := self._parents[step_id]) is not None:
+            step_id = parent
+        return step_id
+
+    def _source_table(self, spec: StepSpec) -> TableSpec | None:
+        """Return the table that the rows of `spec` were read from; None when they were extracted."""
+        root = next(step for step in self._run.job.spec.steps if step.step_id == self._root(spec))
+        return self._executor._plan.tables[root.ref] if isinstance(root, ReadSpec) else None
 
     async def _after_batch(self, batches: int) -> None:
         if self._commit_every and batches % self._commit_every == 0:

@@ -19,7 +19,7 @@ from runner.events import Event, JobFinished, Noticed, RunStarted
 from runner.executor import JobExecutor
 from runner.graph import JobGraph
 from runner.ids import new_ulid
-from runner.locks import acquire_all
+from runner.locks import LockSet, acquire_all
 from runner.pipeline_runner.build import step_builder
 from runner.pipeline_runner.places import locks_dir, outbox_dir
 from runner.pipeline_runner.tables import sentence
@@ -157,7 +157,7 @@ class Execution:
         )
         recorder.emit(JobFinished(run_id=self.run_id, job_run_id="", job_id=job.job_id, record=record))
 
-    def _lock_jobs(self) -> JobLocks:
+    def _lock_jobs(self) -> LockSet:
         names = [f"job.{job.job_id}" for job in self._plan.jobs]
         return acquire_all(locks_dir(self._settings), names, f"run {self.run_id}")
 

@@ -8,6 +8,7 @@ from runner.specs.names import (
     COLUMN_TYPES,
     ENGINE_DATASET,
     PARAM_TYPES,
+    ColumnType,
     Duration,
     Id,
     Identifier,
@@ -39,7 +40,7 @@ from runner.specs.tables import ColumnSpec, DatasetSpec, IndexSpec, PartitionSpe
 
 __all__ = [
     "COLUMN_TYPES", "CONSUMING_OPS", "ENGINE_DATASET", "PARAM_TYPES", "PRODUCING_OPS", "STEP_OPS",
-    "Barrier", "CallSpec", "ColumnSpec", "Cursor", "DatasetSpec", "Duration", "ExtractSpec", "Filter", "Id", "Identifier",
+    "Barrier", "CallSpec", "ColumnSpec", "ColumnType", "Cursor", "DatasetSpec", "Duration", "ExtractSpec", "Filter", "Id", "Identifier",
     "Identify", "Incremental", "IndexSpec", "JobSpec", "MemberSpec", "ParamSpec", "PartitionSpec", "PipelineSpec",
     "PlannedJob", "ReadSpec", "RunPlan", "Spec", "StageSpec", "Step", "StepSpec", "TableRef", "TableSpec",
     "Workers", "WriteSpec", "check_id", "check_identifier", "parse_duration",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -12,6 +12,8 @@ from runner.clock import parse_duration as parse_duration
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _FUNCTION = re.compile(r"[A-Za-z_][\w]*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+
+ColumnType = Literal["string", "int64", "float64", "numeric", "bool", "timestamp", "date", "json", "bytes"]
 
 COLUMN_TYPES = (
     "string", "int64", "float64", "numeric", "bool", "timestamp", "date", "json", "bytes",

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from runner.specs.names import Identifier, Identifiers, Spec, TableRef
+from runner.specs.names import ColumnType, Identifier, Identifiers, Spec, TableRef
 
 
 class ColumnSpec(Spec):
     """One column. `required` columns refuse NULL (in the engine: as a bad row, with key and column)."""
 
     name: Identifier
-    type: Literal["string", "int64", "float64", "numeric", "bool", "timestamp", "date", "json", "bytes"]
+    type: ColumnType
     required: bool = False
     description: str = ""
 

@@ -1,0 +1,128 @@
+"""`op: call`: rows through a project function, in a worker thread, or on the event loop if it is a coroutine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from runner.functions import Drained, Function, call_batch, call_batch_async, drain_rows, drain_rows_async
+from runner.ports import BadRow, Batch, FunctionThreads, Row, StepContext, StepCounts
+from runner.quarantine import BadRowGate, content_of
+from runner.specs import CallSpec
+from runner.types import decode_rows
+from runner.types.inferring import columns_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+T = TypeVar("T")
+
+
+class CallStep:
+    """Calls the function batch by batch. Bad rows fail the step or go to the quarantine, see `on_bad_row`."""
+
+    def __init__(
+        self,
+        spec: CallSpec,
+        context: StepContext,
+        *,
+        function: Function,
+        threads: FunctionThreads,
+        connection: object,
+        batch_rows: int,
+    ) -> None:
+        self.counts = StepCounts()
+        self._function = function
+        self._arguments = function.arguments(spec.with_, connection=connection, as_of=context.as_of)
+        self._drain_options: dict[str, Any] = {
+            "stop": context.stop,
+            "names": context.wanted,
+            "chunk_rows": batch_rows,
+        }
+        self._context = context
+        self._threads = threads
+        self._step_id = spec.step_id
+        self._gate = BadRowGate(spec.step_id, spec.on_bad_row, spec.max_bad_rows, context.writer)
+
+    async def flow(self, batch: Batch | None) -> AsyncIterator[Batch]:
+        """Yield what the function makes of one batch, in pieces of bounded size.
+
+        Raises `FunctionFailed`, `BadRows`, and `UncleanCancel` when the function does not stop.
+        """
+        assert batch is not None, "a call consumes rows"
+        self.counts.batches += 1
+        self.counts.rows_in += batch.length
+        if self._function.shape == "batch":
+            result = await self._call_batch(batch)
+            self.counts.rows_out += result.num_rows
+            yield Batch(result.num_rows, arrow=result)
+            return
+        rows: list[Row] = []
+        async with aclosing(self._drained(batch, rows)) as pieces:
+            async for drained in pieces:
+                await self._refuse(rows, drained)
+                if drained.length:
+                    self.counts.rows_out += drained.length
+                    yield Batch(drained.length, rows=drained.rows, columns=drained.columns)
+
+    async def _drained(self, batch: Batch, rows: list[Row]) -> AsyncGenerator[Drained, None]:
+        """Fill `rows` with the batch's and yield what the function makes of them, piece by piece.
+
+        Each piece of a plain function is one trip to a thread, and the first one includes making the rows.
+        """
+        if self._function.is_async:
+            rows += await self._in_thread(partial(self._as_rows, batch))
+            async with aclosing(
+                drain_rows_async(self._function, rows, self._arguments, **self._drain_options)
+            ) as drained:
+                async for piece in drained:
+                    yield piece
+            return
+        pieces = self._pieces(batch, rows)
+        while (found := await self._in_thread(lambda: next(pieces, None))) is not None:
+            yield found
+
+    def _pieces(self, batch: Batch, rows: list[Row]) -> Iterator[Drained]:
+        rows += self._as_rows(batch)
+        yield from drain_rows(self._function, rows, self._arguments, **self._drain_options)
+
+    async def _call_batch(self, batch: Batch) -> pa.RecordBatch:
+        arrow = await self._in_thread(partial(_as_arrow, batch))
+        if self._function.is_async:
+            return await call_batch_async(self._function, arrow, self._arguments)
+        return await self._in_thread(partial(call_batch, self._function, arrow, self._arguments))
+
+    async def _refuse(self, rows: list[Row], drained: Drained) -> None:
+        if drained.failures:
+            self.counts.rows_quarantined += len(drained.failures)
+            await self._gate.take([self._bad_row(rows[bad.index], bad.reason) for bad in drained.failures])
+
+    def _bad_row(self, row: Row, reason: str) -> BadRow:
+        key = self._context.key_of(row)
+        return BadRow(step_id=self._step_id, key=key, column="", reason=reason, content=content_of(row))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Run blocking work for this step in a thread that stops with it."""
+        return await self._threads.run(work, self._context.stop, f"function {self._function.name}")
+
+    def _as_rows(self, batch: Batch) -> list[Row]:
+        """Return a batch of any shape as dictionaries."""
+        if batch.rows is not None:
+            return batch.rows
+        if batch.arrow is not None:
+            known = {column.name: column for column in self._context.input_columns}
+            return decode_rows(batch.arrow, columns_of(batch.arrow.schema, known))
+        assert batch.columns is not None
+        names = tuple(batch.columns)
+        return [dict(zip(names, values, strict=True)) for values in zip(*batch.columns.values(), strict=True)]
+
+
+def _as_arrow(batch: Batch) -> pa.RecordBatch:
+    """Return a batch for a batch function. Rows of an earlier row function carry no declaration: Arrow infers."""
+    import pyarrow as pa
+
+    if batch.arrow is not None:
+        return batch.arrow
+    return pa.RecordBatch.from_pylist(batch.rows or [])

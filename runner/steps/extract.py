@@ -1,0 +1,132 @@
+"""`op: extract`: rows from outside, from a project function."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import FunctionFailed
+from runner.functions import Function, chunks, chunks_async
+from runner.ports import Batch, FunctionThreads, Row, StepContext, StepCounts
+from runner.specs import ColumnSpec, ExtractSpec, Identify
+from runner.types import RowEncoder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class ExtractStep:
+    """Pulls the function's rows in bounded chunks, completes them, and drops those the target already has.
+
+    A plain function or generator runs in a worker thread, a coroutine or async generator on the event loop.
+    """
+
+    def __init__(
+        self,
+        spec: ExtractSpec,
+        context: StepContext,
+        *,
+        function: Function,
+        threads: FunctionThreads,
+        connection: object,
+        batch_rows: int,
+    ) -> None:
+        self._spec = spec
+        self._context = context
+        self._function = function
+        self._threads = threads
+        self._connection = connection
+        self._batch_rows = batch_rows
+        self._keys = _key_encoder(context)
+        self.counts = StepCounts(rows_read=0)
+
+    async def flow(self, batch: Batch | None) -> AsyncIterator[Batch]:
+        """Yield what is new, in batches. Raises `FunctionFailed` and `WarehouseError`."""
+        del batch
+        arguments = self._function.arguments(
+            self._spec.with_, connection=self._connection, since=await self._since(), as_of=self._context.as_of
+        )
+        async with aclosing(self._chunks(arguments)) as found:
+            async for chunk in found:
+                if (given := await self._new(chunk)) is not None:
+                    yield given
+
+    async def _chunks(self, arguments: Mapping[str, Any]) -> AsyncGenerator[list[Row] | pa.RecordBatch, None]:
+        """Yield what the function gives; each chunk of a plain one is a trip to a thread."""
+        stop = self._context.stop
+        if self._function.is_async:
+            async with aclosing(
+                chunks_async(self._function, arguments, stop=stop, chunk_rows=self._batch_rows)
+            ) as found:
+                async for chunk in found:
+                    yield chunk
+            return
+        pieces = chunks(self._function, arguments, stop=stop, chunk_rows=self._batch_rows)
+        subject = f"function {self._function.name}"
+        while (piece := await self._threads.run(lambda: next(pieces, None), stop, subject)) is not None:
+            yield piece
+
+    async def _since(self) -> object:
+        """Ask for the cursor's greatest value."""
+        cursor, context = self._spec.cursor, self._context
+        if cursor is None:
+            return None
+        return await context.warehouse.greatest(context.plan.tables[cursor.ref], cursor.column, cursor.filters)
+
+    async def _new(self, chunk: list[Row] | pa.RecordBatch) -> Batch | None:
+        """Complete a chunk, keep what is new, and count it; None when nothing is."""
+        if not isinstance(chunk, list):
+            given = Batch(chunk.num_rows, arrow=chunk)
+        else:
+            rows = [self._completed(row) for row in chunk]
+            if self._keys is not None:
+                rows = await self._without_known(rows, self._keys)
+            given = Batch(len(rows), rows=rows)
+        if not given.length:
+            return None
+        self.counts.batches += 1
+        self.counts.rows_out += given.length
+        self.counts.rows_read = (self.counts.rows_read or 0) + given.length
+        return given
+
+    def _completed(self, row: Row) -> Row:
+        for name, value in self._spec.defaults.items():
+            row.setdefault(name, value)
+        if self._spec.identify is not None:
+            row[self._spec.identify.column] = self._identity(row, self._spec.identify)
+        return row
+
+    def _identity(self, row: Row, identify: Identify) -> str:
+        missing = [name for name in identify.from_ if row.get(name) is None]
+        if missing:
+            problem = ValueError(f"identify needs {', '.join(missing)}, which a row lacks: {str(row)[:200]}")
+            raise FunctionFailed(self._function.name, problem)
+        text = ":".join(str(row[name]) for name in identify.from_)
+        return f"{text}#{identify.suffix}" if identify.suffix else text
+
+    async def _without_known(self, rows: list[Row], encoder: RowEncoder) -> list[Row]:
+        context, read = self._context, self._context.incremental
+        assert read is not None
+        names = read.spec.source_key
+        encoded = encoder.encode_rows([{name: row.get(name) for name in names} for row in rows])
+        if encoded.bad:
+            bad = encoded.bad[0]
+            problem = ValueError(f"key column {bad.column}: {bad.reason}")
+            raise FunctionFailed(self._function.name, problem)
+        missing = await context.warehouse.missing_keys(read, encoded.batch)
+        if context.writer is not None and context.tracked is not None and any(missing):
+            import pyarrow as pa
+
+            await context.writer.stage_keys(context.tracked, encoded.batch.filter(pa.array(missing)))
+        return [row for row, new in zip(rows, missing, strict=True) if new]
+
+
+def _key_encoder(context: StepContext) -> RowEncoder | None:
+    """Return what types an extract's keys: source columns, with the types of the target columns they stand for."""
+    if context.incremental is None:
+        return None
+    spec, target = context.incremental.spec, context.incremental.target
+    pairs = zip(spec.source_key, spec.target_key, strict=True)
+    return RowEncoder([ColumnSpec(name=source, type=target.column(key).type) for source, key in pairs])
+

@@ -1,0 +1,52 @@
+"""`op: write`: rows become Arrow of the declared table, strictly, and are staged for the job's landing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+from runner.ports import BadRow, Batch, FunctionThreads, StepContext, StepCounts
+from runner.quarantine import BadRowGate, content_of
+from runner.specs import WriteSpec
+from runner.types import BadCell, RowEncoder
+
+
+class WriteStep:
+    """Stages rows; the executor lands them. A row that does not fit its table is a bad row, see `on_bad_row`."""
+
+    def __init__(self, spec: WriteSpec, context: StepContext, *, threads: FunctionThreads) -> None:
+        assert context.target is not None, "a write has a target in its job's landing"
+        table = context.plan.tables[spec.ref]
+        stamped = {*spec.set_on_insert, *spec.set_on_write}
+        self._encoder = RowEncoder(
+            [column for column in table.columns if column.name not in stamped], key=spec.key or table.key
+        )
+        self._context = context
+        self._threads = threads
+        self._step_id = spec.step_id
+        self._gate = BadRowGate(spec.step_id, spec.on_bad_row, spec.max_bad_rows, context.writer)
+        self._target = context.target
+        self.counts = StepCounts(rows_written=0)
+
+    async def flow(self, batch: Batch | None) -> AsyncIterator[Batch]:
+        """Stage one batch; yields nothing. Raises `BadRows`, `SchemaMismatch` and what the warehouse raises."""
+        assert batch is not None and self._context.writer is not None, "a write consumes rows"
+        counts = self.counts
+        counts.batches += 1
+        counts.rows_in += batch.length
+        encoded = await self._threads.run(
+            partial(self._encoder.encode, batch), self._context.stop, f"write {self._step_id}"
+        )
+        if encoded.bad:
+            counts.rows_quarantined += len(encoded.bad)
+            await self._gate.take([self._bad_row(cell) for cell in encoded.bad])
+        if encoded.batch.num_rows:
+            await self._context.writer.stage(self._target, encoded.batch)
+        for nothing in ():
+            yield nothing
+
+    def _bad_row(self, cell: BadCell) -> BadRow:
+        key = self._context.key_of(cell.row) or cell.key or None
+        return BadRow(
+            step_id=self._step_id, key=key, column=cell.column, reason=cell.reason, content=content_of(cell.row)
+        )

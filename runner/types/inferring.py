@@ -1,0 +1,37 @@
+"""Columns of an Arrow schema that no table declares: what a batch function returned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from runner.specs import ColumnSpec, ColumnType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def columns_of(schema: pa.Schema, known: Mapping[str, ColumnSpec]) -> list[ColumnSpec]:
+    """Return a declaration for each field: the known one of that name, else one that follows from the Arrow type.
+
+    Arrow knows no JSON, so an undeclared text column stays text.
+    """
+    return [known.get(field.name) or ColumnSpec(name=field.name, type=_declared(field.type)) for field in schema]
+
+
+def _declared(arrow: pa.DataType) -> ColumnType:
+    import pyarrow.types as kinds
+
+    for matches, declared in (
+        (kinds.is_boolean, "bool"),
+        (kinds.is_integer, "int64"),
+        (kinds.is_floating, "float64"),
+        (kinds.is_decimal, "numeric"),
+        (kinds.is_timestamp, "timestamp"),
+        (kinds.is_date, "date"),
+        (kinds.is_binary, "bytes"),
+        (kinds.is_large_binary, "bytes"),
+    ):
+        if matches(arrow):
+            return declared
+    return "string"
