@@ -46,14 +46,23 @@ def accepts(annotation: Any, value: object) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if annotation is str:
+        return isinstance(value, str | Path)
     kind = origin or annotation
     return isinstance(value, kind) if kind in (str, bool, list, dict) else True
 
 
 def as_annotated(annotation: Any, value: Any) -> Any:
-    """Return a str as a `Path` where the annotation says Path (and not also str); anything else as it is."""
+    """Return a str as a `Path`, or a `Path` as a str, where the annotation wants only the other.
+
+    A parameter of type `path` is a `Path`; a function that takes a str means its text.
+    """
     choices = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    return Path(value) if isinstance(value, str) and Path in choices and str not in choices else value
+    if isinstance(value, str) and Path in choices and str not in choices:
+        return Path(value)
+    if isinstance(value, Path) and str in choices and Path not in choices:
+        return str(value)
+    return value
 
 
 def wanted_text(annotation: Any) -> str:
