@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import anyio
 import anyio.to_thread
@@ -107,6 +107,11 @@ class PipelineRunner:
             for spec in job.spec.steps
             if isinstance(spec, ReadSpec)
         ]
+
+    def statement(self, query: ReadQuery) -> str:
+        """Return the SQL that a read would send, with placeholders for values. The warehouse need not be open."""
+        warehouse = self._opened or self._given or build_warehouse(self.settings)
+        return cast("Warehouse", warehouse).statement(query)
 
     async def run(
         self,
