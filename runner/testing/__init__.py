@@ -1,0 +1,1 @@
+"""What tests of pipelines and of embedding applications need: stand-ins that keep the contracts."""
