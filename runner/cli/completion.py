@@ -36,7 +36,7 @@ def names_of(project: str | None) -> list[str]:
     configs = _configs(project)
     if configs is None:
         return []
-    files = (*sorted((configs / "pipelines").glob("*.y*ml")), *sorted((configs / "jobs").rglob("*.y*ml")))
+    files = (*sorted((configs / "pipelines").glob("*.yaml")), *sorted((configs / "jobs").rglob("*.yaml")))
     return [file.stem for file in files]
 
 

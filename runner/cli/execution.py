@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -50,7 +51,7 @@ class _Watched:
     run_id: str = ""
     run: PipelineRun | None = None
     error: Exception | None = None
-    unclean: UncleanCancel | None = field(default=None)
+    unclean: UncleanCancel | None = None
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -63,7 +64,11 @@ def execute(invocation: Invocation, work: Work) -> ExitCode:
     raise_open_files_limit()
     settings = invocation.settings  # before anything else: it may be wrong, and it knows the secrets
     watched = _Watched(_progress(invocation))
-    with captured_output(invocation), Interruption(invocation, grace=settings.timeouts.grace) as interruption:
+    announce = partial(_announce, invocation)
+    with (
+        captured_output(invocation),
+        Interruption(grace=settings.timeouts.grace, announce=announce) as interruption,
+    ):
         anyio.run(_watch, invocation, work, watched, interruption, backend="asyncio")
     code = None if signals.received is None else exit_code_of(signals.received)
     if watched.error is not None:
@@ -74,6 +79,11 @@ def execute(invocation: Invocation, work: Work) -> ExitCode:
         return code or ExitCode.FAILED
     _print_result(invocation, watched.run, watched.unclean)
     return exit_code_of_run(watched.run, signal_code=code)
+
+
+def _announce(invocation: Invocation, name: str) -> None:
+    if invocation.log_format != "json":
+        invocation.console.say(f"{name}: cancelling the run; once more to end at once")
 
 
 async def _watch(invocation: Invocation, work: Work, watched: _Watched, interruption: Interruption) -> None:

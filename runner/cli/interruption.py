@@ -7,13 +7,10 @@ import os
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from runner.cli.exit_codes import ExitCode
 from runner.cli.signals import SignalWatch, exit_code_of, signals
-
-if TYPE_CHECKING:
-    from runner.cli.invocation import Invocation
 
 HEARING_S = 0.3
 """Seconds, on top of the grace period, that a blocked event loop has to come back."""
@@ -27,8 +24,15 @@ class Interruption:
     project's coroutine blocks it: the records of the run cannot be written then, it reads as crashed.
     """
 
-    def __init__(self, invocation: Invocation, *, grace: float, watch: SignalWatch = signals) -> None:
-        self._invocation = invocation
+    def __init__(
+        self,
+        *,
+        grace: float,
+        announce: Callable[[str], object] | None = None,
+        watch: SignalWatch = signals,
+    ) -> None:
+        """`grace` in seconds; `announce` is told the signal's name when the loop has heard it."""
+        self._announce = announce or (lambda _name: None)
         self._limit = grace + HEARING_S
         self._watch = watch
         self._heard = threading.Event()
@@ -54,7 +58,7 @@ class Interruption:
 
         def on_loop(number: int) -> None:
             self._heard.set()
-            self._announce(number)
+            self._announce("Ctrl-C" if exit_code_of(number) is ExitCode.INTERRUPTED else "SIGTERM")
             cancel()
 
         def on_signal(number: int) -> None:
@@ -62,11 +66,6 @@ class Interruption:
             loop.call_soon_threadsafe(on_loop, number)
 
         self._watch.on_first(on_signal)
-
-    def _announce(self, number: int) -> None:
-        name = "Ctrl-C" if exit_code_of(number) is ExitCode.INTERRUPTED else "SIGTERM"
-        if self._invocation.log_format != "json":
-            self._invocation.console.say(f"{name}: cancelling the run; once more to end at once")
 
     def _wait(self) -> None:
         number = os.read(self._reading, 1)

@@ -10,7 +10,7 @@ import contextlib
 import io
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from runner.cli.console import DIM, RED, YELLOW, Styled
