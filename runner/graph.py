@@ -43,7 +43,7 @@ class Change:
 
 
 class JobGraph:
-    """Jobs and barriers of one run, and how far each has come. Nodes are numbers: first jobs in plan order."""
+    """Jobs and barriers of one run, and how far each has come. Nodes are numbers: jobs first, by the plan."""
 
     def __init__(self, jobs: Sequence[PlannedJob], barriers: Sequence[Barrier] = ()) -> None:
         """Build the graph. Raises `ConfigurationError` for a repeated id, an unknown reference or a cycle."""

@@ -1,8 +1,9 @@
 """How long to wait before trying again: exponential backoff with full jitter, bounded.
 
-Full jitter: attempt n waits a random time between 0 and min(maximum, base * 2**n), which spreads clients that
-failed together and finishes soonest with the fewest calls. Source: M. Brooker, "Exponential Backoff And
-Jitter", AWS Architecture Blog, 2015 (aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter).
+Full jitter: after its n-th failure (n from 0) a client waits a random time between 0 and
+min(maximum, base * 2**n). That spreads clients that failed together, for the fewest calls in all.
+Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015
+(aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter).
 """
 
 from __future__ import annotations
@@ -34,5 +35,5 @@ class Backoff:
         return min(self.maximum, self.base * 2.0**doublings)
 
     def delay(self, attempt: int, random: Random = _system_random) -> float:
-        """Draw the wait in seconds after failed attempt number `attempt` (from 1): 0 to `ceiling(attempt)`."""
+        """Draw the wait in seconds after failed attempt number `attempt` (from 1): up to its ceiling."""
         return random.random() * self.ceiling(attempt)

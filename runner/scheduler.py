@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from heapq import heappop, heappush
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from runner.clock import monotonic_ns
@@ -85,6 +86,7 @@ class Scheduler:
             self._skip_rest()
         if self._bug is not None:
             raise self._bug
+        await anyio.lowlevel.checkpoint_if_cancelled()  # also when no task was left to feel it
         return self._graph.outcomes
 
     async def _run_one(self, job: PlannedJob) -> None:
@@ -160,7 +162,7 @@ class _Slots:
 
 
 class _Bucket:
-    """Ready jobs that take slots of the same limits, by plan order. `place`: the heap the bucket stands in."""
+    """Ready jobs that take slots of the same limits, by plan order. `place`: the heap it stands in."""
 
     __slots__ = ("jobs", "place", "slots")
 
