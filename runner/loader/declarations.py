@@ -1,7 +1,8 @@
-"""Files to specs: one reading of a project, in which every file is read at most once and only when it is needed.
+"""Files to specs: one reading of a project, in which every file is read at most once and only when it is
+needed.
 
-A reading is made for one question (a plan, a check, a list) and then dropped: nothing of a run can leak into the
-next, and a file that was edited in between is seen.
+A reading is made for one question (a plan, a check, a list) and then dropped: nothing of a run can leak into
+the next, and a file that was edited in between is seen.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.ddl import ENGINE_TABLES
 from runner.errors import ConfigurationError, Problem
 from runner.loader.documents import Document, Report
 from runner.loader.index import ProjectIndex
@@ -37,7 +37,9 @@ class LoadedJob:
 class Reading:
     """Reads declarations and keeps them; what is wrong goes into `report`.
 
-    `given`: parameters by name as text. `required`: a parameter without a value is a problem (not in `validate`).
+    `given`: parameters by name as text. `required`: a parameter without a value is a problem (not in
+    `validate`). `used`: tables that were asked for. `broken`: datasets with problems, of which not all tables
+    may be known.
     """
 
     index: ProjectIndex
@@ -45,6 +47,7 @@ class Reading:
     given: Mapping[str, str] = field(default_factory=dict)
     required: bool = False
     used: dict[TableRef, TableSpec] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
     _pipelines: dict[str, tuple[Document, PipelineSpec] | None] = field(default_factory=dict)
     _jobs: dict[str, LoadedJob | None] = field(default_factory=dict)
     _datasets: dict[str, dict[TableRef, TableSpec]] = field(default_factory=dict)
@@ -102,18 +105,25 @@ class Reading:
         stem = document.file.stem
         written = document.root.text(key)
         if written is not None and written != stem:
-            self.report.add(document, (key,), f"{shorten(written)} is not the name of the file", expected=repr(stem))
+            self.report.add(
+                document, (key,), f"{shorten(written)} is not the name of the file", expected=repr(stem)
+            )
 
     def dataset(self, dataset: str) -> dict[TableRef, TableSpec]:
         """Return all declared tables of a dataset (of `ops`: the engine's own)."""
         if dataset == ENGINE_DATASET:
+            from runner.ddl import ENGINE_TABLES
+
             return {table.ref: table for table in ENGINE_TABLES}
         if dataset not in self._datasets:
             tables: dict[TableRef, TableSpec] = {}
             places: dict[tuple[str, str], str] = {}
             for file in self.index.tables.get(dataset, ()):
+                before = len(self.report.problems)
                 if document := self.document(file):
                     self._tables(document, dataset, tables, places)
+                if len(self.report.problems) > before:
+                    self.broken.add(dataset)
             self._datasets[dataset] = tables
         return self._datasets[dataset]
 
@@ -136,7 +146,11 @@ class Reading:
         self.report.raise_if_any()
 
     def _tables(
-        self, document: Document, dataset: str, tables: dict[TableRef, TableSpec], places: dict[tuple[str, str], str]
+        self,
+        document: Document,
+        dataset: str,
+        tables: dict[TableRef, TableSpec],
+        places: dict[tuple[str, str], str],
     ) -> None:
         whole = validate(DatasetSpec, document, self.report)
         if whole is None:
@@ -161,7 +175,9 @@ class Reading:
     def _table(self, document: Document, path: NodePath, dataset: str) -> TableSpec | None:
         node = document.root.nearest(path)
         if isinstance(node.value, dict) and "dataset" in node.value:
-            self.report.add(document, (*path, "dataset"), "unknown key 'dataset'", hint="it stands above", at_key=True)
+            self.report.add(
+                document, (*path, "dataset"), "unknown key 'dataset'", hint="it stands above", at_key=True
+            )
             return None
         return validate(TableSpec, document, self.report, path, {"dataset": dataset})
 

@@ -11,16 +11,24 @@ from runner.loader.nodes import Node, Path, path_text
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML file that was read: its name relative to the project (for messages), where it is, and its tree."""
+    """A YAML file that was read: its name in messages (relative to the project), its path and its tree."""
 
     name: str
     file: FilePath
     root: Node
 
     def problem(
-        self, path: Path, message: str, *, expected: str = "", hint: str = "", at_key: bool = False, whole: bool = False
+        self,
+        path: Path,
+        message: str,
+        *,
+        expected: str = "",
+        hint: str = "",
+        at_key: bool = False,
+        whole: bool = False,
     ) -> Problem:
-        """Return a problem at `path`: at the value, or `at_key`; a place that does not exist is at its parent.
+        """Return a problem at `path`: at the value, or `at_key`; a place that does not exist is at its
+        parent.
 
         `whole` keeps the path out of the text: the document as such is meant.
         """
@@ -40,7 +48,9 @@ class Document:
         )
 
     def unresolved(self, path: Path) -> bool:
-        """Tell whether the value at `path` stands in for a parameter that has no value yet, or lies within one."""
+        """Tell whether the value at `path` stands in for a parameter that has no value yet, or lies within
+        one.
+        """
         node = self.root
         for part in path:
             if node.unresolved:
@@ -59,7 +69,14 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
 
     def add(
-        self, document: Document, path: Path, message: str, *, expected: str = "", hint: str = "", at_key: bool = False
+        self,
+        document: Document,
+        path: Path,
+        message: str,
+        *,
+        expected: str = "",
+        hint: str = "",
+        at_key: bool = False,
     ) -> None:
         """Note a problem at a place of a document, unless it is about the stand-in of a missing parameter."""
         if document.unresolved(path):

@@ -1,8 +1,9 @@
 """Pipelines to one flat graph: sub-pipelines dissolve, every job occurs once (DESIGN, "One graph").
 
-Edges. Jobs of a stage come `after` the barrier of the stage before. Where one worker is allowed, members run in the
-order written: each comes `after` the one before it. What enters a sub-pipeline from outside is put on the jobs that
-nothing inside precedes (`after`: the rest follows, since a skip is never early) and on all its jobs (`needs`).
+Edges. Jobs of a stage come `after` the barrier of the stage before. Where one worker is allowed, members run
+in the order written: each comes `after` the one before it. What enters a sub-pipeline from outside is put on
+the jobs that nothing inside precedes (`after`: the rest follows, since a skip is never early) and on all its
+jobs (`needs`).
 
 Names. A group is the path of pipeline, stages and sub-pipelines: `daily/formation/observations`. A stage that
 holds nothing but a sub-pipeline of its own name adds no part of its own. Limits and barriers are named after
@@ -49,7 +50,7 @@ class FlatGraph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Context:
-    """What an enclosing pipeline hands down: its group, the edges into it, limits and stops, and the way here."""
+    """What an enclosing pipeline hands down: group, edges, limits and stops, and the pipelines on the way."""
 
     group: str
     needs: tuple[str, ...] = ()
@@ -60,7 +61,7 @@ class _Context:
 
 
 class Flattener:
-    """Flattens one pipeline. `pipelines` are all that can be reached, with their documents; `jobs` all job ids."""
+    """Flattens one pipeline. `pipelines` are all that can be reached, with documents; `jobs` all job ids."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Flattener:
         self._groups: dict[str, str] = {}
 
     def flatten(self, pipeline_id: str) -> FlatGraph:
-        """Return the graph of a pipeline. What is wrong goes into the report; the graph is then incomplete."""
+        """Return the graph of a pipeline; incomplete when something was wrong and went into the report."""
         self._pipeline(pipeline_id, _Context(group=pipeline_id, trail=(pipeline_id,)))
         return self.graph
 
@@ -94,7 +95,12 @@ class Flattener:
     def _stages(self, document: Document, spec: PipelineSpec, context: _Context) -> tuple[str, ...]:
         after = context.after
         ends: list[str] = []
+        names: set[str] = set()
         for number, stage in enumerate(spec.stages):
+            if stage.name in names:
+                message = f"stage {stage.name!r} is there already"
+                self.report.add(document, ("stages", number, "name"), message, expected="names of their own")
+            names.add(stage.name)
             path: Path = ("stages", number, "jobs")
             same_name = len(stage.jobs) == 1 and stage.jobs[0] == stage.name and stage.name in self.pipelines
             group = context.group if same_name else f"{context.group}/{stage.name}"
@@ -188,7 +194,7 @@ class Flattener:
         return False
 
     def _limit(self, limits: tuple[str, ...], name: str, workers: int) -> tuple[str, ...]:
-        """Note a limit of more than one worker; one worker is kept by order. Two limits of one name: the lower."""
+        """Note a limit of more than one worker (one is kept by order); of two of one name the lower."""
         if workers == 1:
             return limits
         self.graph.limits[name] = min(workers, self.graph.limits.get(name, workers))
@@ -202,7 +208,7 @@ class Flattener:
         return name
 
     def _ordered(self, document: Document, spec: PipelineSpec) -> list[str]:
-        """Return the members so that each follows what it waits for, otherwise as written. Reports bad edges."""
+        """Return the members so that each follows what it waits for, otherwise as written."""
         waits: dict[str, list[str]] = {}
         for member, edges in spec.jobs.items():
             waits[member] = []
@@ -214,7 +220,9 @@ class Flattener:
                         continue
                     hint = did_you_mean(name, spec.jobs)
                     expected = f"a job of {spec.pipeline_id}"
-                    self.report.add(document, path, f"{name!r} is not in this pipeline", expected=expected, hint=hint)
+                    self.report.add(
+                        document, path, f"{name!r} is not in this pipeline", expected=expected, hint=hint
+                    )
         order, cycle = topological(waits)
         if cycle:
             message = f"these wait for each other: {' -> '.join(cycle)}"
@@ -223,8 +231,8 @@ class Flattener:
 
 
 def topological(waits: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:
-    """Return the names so that each follows those it waits for, otherwise in the order given; and a cycle, closed
-    (`a, b, a`), if there is one. Names on or behind a cycle are left out of the order.
+    """Return the names so that each follows those it waits for, otherwise in the order given; and a cycle,
+    closed (`a, b, a`), if there is one. Names on or behind a cycle are left out of the order.
     """
     number = {name: position for position, name in enumerate(waits)}
     names = list(waits)

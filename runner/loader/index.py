@@ -12,8 +12,22 @@ from runner.specs import check_id
 
 CONFIGS = "configs"
 COMMANDS = frozenset(
-    "run list validate plan retry runs show logs events stats rescore doctor optimize backfill coverage failures"
-    " init schema config version help".split()
+    {
+        *("backfill", "config", "coverage", "doctor", "events", "failures", "help", "init", "list", "logs"),
+        *(
+            "optimize",
+            "plan",
+            "rescore",
+            "retry",
+            "run",
+            "runs",
+            "schema",
+            "show",
+            "stats",
+            "validate",
+            "version",
+        ),
+    }
 )
 """Words that the command line takes for itself: `run-pipeline NAME` must not be one of them."""
 MAX_FOLDERS = 8
@@ -22,7 +36,7 @@ MAX_FOLDERS = 8
 
 @dataclass(slots=True)
 class ProjectIndex:
-    """Files by id: pipelines, jobs, and table files by dataset; and what is wrong with the names themselves."""
+    """Files by id: pipelines, jobs, and table files by dataset; and what is wrong with the names."""
 
     root: Path
     pipelines: dict[str, Path] = field(default_factory=dict)

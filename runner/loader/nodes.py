@@ -1,7 +1,7 @@
 """A YAML document as a tree that remembers where everything stands.
 
-Values are plain Python; positions are looked up only when something is wrong, so the tree costs little more than
-the values themselves.
+Values are plain Python; positions are looked up only when something is wrong, so the tree costs little more
+than the values themselves.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ _SIMPLE_KEY = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 class Node:
     """One value of a document with its position.
 
-    `value` is a scalar, a `list[Node]` or a `dict[str, Node]`; `keys` holds the positions of a mapping's keys.
-    `line` and `column` count from 1. `unresolved` marks the stand-in of a parameter that has no value yet.
+    `value` is a scalar, a `list[Node]` or a `dict[str, Node]`; `keys` holds the positions of a mapping's
+    keys. `line` and `column` count from 1. `unresolved` marks the stand-in of a parameter that has no value
+    yet.
     """
 
     __slots__ = ("column", "keys", "line", "unresolved", "value")
@@ -72,7 +73,7 @@ class Node:
     def key_position(self, path: Path) -> tuple[int, int]:
         """Return line and column of the key that ends `path`, or of the nearest node when it is no key."""
         parent = self.nearest(path[:-1])
-        if path and path[-1] in parent.keys:  # noqa: SIM118 - `keys` is a dictionary of positions
+        if path and path[-1] in parent.keys:
             return parent.keys[str(path[-1])]
         node = self.nearest(path)
         return node.line, node.column

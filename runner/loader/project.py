@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import Problem, UsageError, did_you_mean
-from runner.loader.checks import check_job
 from runner.loader.declarations import LoadedJob, Reading, members
 from runner.loader.flatten import FlatGraph, Flattener, JobPlace
 from runner.loader.index import index_project
-from runner.specs import PlannedJob, RunPlan
+from runner.specs import PlannedJob, RunPlan, TableSpec
 
 if TYPE_CHECKING:
     from runner.settings import Settings
@@ -54,7 +53,7 @@ class Project:
         self.root = settings.project
 
     def pipelines(self) -> list[PipelineSummary]:
-        """Return all pipelines by id. Imports no functions. Raises `ConfigurationError` for files that do not fit."""
+        """Return all pipelines by id, without importing functions. Raises `ConfigurationError`."""
         reading = Reading(index_project(self.root))
         found = []
         for name in sorted(reading.index.pipelines):
@@ -72,7 +71,7 @@ class Project:
         return found
 
     def jobs(self) -> list[JobSummary]:
-        """Return all jobs by id. Imports no functions. Raises `ConfigurationError` for files that do not fit."""
+        """Return all jobs by id, without importing functions. Raises `ConfigurationError`."""
         reading = Reading(index_project(self.root))
         found = []
         for name in sorted(reading.index.jobs):
@@ -82,7 +81,9 @@ class Project:
                     JobSummary(
                         job_id=loaded.spec.job_id,
                         description=loaded.spec.description,
-                        folder=file.parent.relative_to(self.root / "configs" / "jobs").as_posix().removeprefix("."),
+                        folder=file.parent.relative_to(self.root / "configs" / "jobs")
+                        .as_posix()
+                        .removeprefix("."),
                         queue=loaded.spec.queue,
                         params=tuple(loaded.spec.params),
                         file=file,
@@ -91,14 +92,26 @@ class Project:
         reading.finish()
         return found
 
+    def tables(self) -> list[TableSpec]:
+        """Return all declared tables by name. Raises `ConfigurationError` for files that do not fit."""
+        reading = Reading(index_project(self.root))
+        found = {
+            ref: table for dataset in reading.index.tables for ref, table in reading.dataset(dataset).items()
+        }
+        reading.finish()
+        return [found[ref] for ref in sorted(found)]
+
     def check(self) -> list[Problem]:
         """Check everything: all files, references, functions. Returns the problems in file order."""
         reading = Reading(index_project(self.root))
         for dataset in reading.index.tables:
             reading.dataset(dataset)
+        from runner.loader.checks import JobChecks  # brings inspect and sql along, which `list` does not need
+
+        checks = JobChecks(reading, self.settings)
         for job_id in reading.index.jobs:
             if job := reading.job(job_id):
-                check_job(job, reading, self.settings)
+                checks.check(job)
         self._check_pipelines(reading)
         return reading.problems()
 
@@ -123,11 +136,11 @@ class Project:
     ) -> RunPlan:
         """Flatten a pipeline, or wrap a job, into a plan in which everything is resolved and checked.
 
-        `given_params` are texts by parameter name and go to every job that declares the name. `max_workers` wins
-        over settings, stages and pipelines.
+        `given_params` are texts by parameter name and go to every job that declares the name. `max_workers`
+        wins over settings, stages and pipelines.
 
-        Raises `UsageError` for a name or parameter that does not exist, `ConfigurationError` for everything that is
-        wrong in the files that the run needs.
+        Raises `UsageError` for a name or parameter that does not exist, `ConfigurationError` for everything
+        that is wrong in the files that the run needs.
         """
         reading = Reading(index_project(self.root), given=given_params or {}, required=True)
         workers = max_workers or self.settings.max_workers
@@ -160,12 +173,10 @@ class Project:
         return Flattener(below, list(reading.index.jobs), reading.report, workers=workers).flatten(name)
 
     def _jobs(self, reading: Reading, places: Sequence[JobPlace]) -> list[LoadedJob]:
-        jobs = []
-        for place in places:
-            if job := reading.job(place.job_id):
-                check_job(job, reading, self.settings)
-                jobs.append(job)
-        return jobs
+        from runner.loader.checks import JobChecks  # brings inspect and sql along, which `list` does not need
+
+        checks = JobChecks(reading, self.settings)
+        return [checks.check(job) for place in places if (job := reading.job(place.job_id))]
 
     def _refuse_unknown_params(self, name: str, jobs: Sequence[LoadedJob], given: Mapping[str, str]) -> None:
         declared = {param for job in jobs for param in job.spec.params}

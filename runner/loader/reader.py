@@ -1,7 +1,7 @@
 """One YAML file to one tree of `Node`s: a single pass over the events of PyYAML's C parser.
 
-Nothing is composed or constructed before it was looked at: size, depth, number of values, anchors, aliases, tags
-and further documents are refused at the first event that shows them. That is why hostile input costs
+Nothing is composed or constructed before it was looked at: size, depth, number of values, anchors, aliases,
+tags and further documents are refused at the first event that shows them. That is why hostile input costs
 milliseconds: PyYAML's own C loader dies of a segmentation fault at 100,000 nested brackets, and a bomb of 332
 bytes expands without end in whatever walks the result (GUARANTEES 0.7).
 """
@@ -26,8 +26,8 @@ MAX_PROBLEMS = 50
 def read_yaml(data: bytes, file: str) -> Node:
     """Read one document whose top is a mapping. `file` is the name for messages.
 
-    Raises `ConfigurationError` with every ambiguous scalar, duplicate key, tag and so on that was found, or with the
-    first thing that makes reading on impossible.
+    Raises `ConfigurationError` with every ambiguous scalar, duplicate key, tag and so on that was found, or
+    with the first thing that makes reading on impossible.
     """
     text = _decode(data, file)
     builder = _Builder(file)
@@ -52,7 +52,13 @@ def read_yaml(data: bytes, file: str) -> Node:
 def _decode(data: bytes, file: str) -> str:
     if len(data) > MAX_BYTES:
         raise ConfigurationError(
-            [Problem(file=file, message=f"larger than {MAX_BYTES:,} bytes", expected="a file of at most that size")]
+            [
+                Problem(
+                    file=file,
+                    message=f"larger than {MAX_BYTES:,} bytes",
+                    expected="a file of at most that size",
+                )
+            ]
         )
     try:
         return data.decode("utf-8-sig")
@@ -69,7 +75,7 @@ def _position(data: bytes, offset: int) -> tuple[int, int]:
     return before.count(b"\n") + 1, len(before[newline + 1 :].decode("utf-8", "replace")) + 1
 
 
-class _Stop(Exception):  # noqa: N818 - no error: the builder has noted why it stops
+class _Stop(Exception):
     """Reading on makes no sense."""
 
 
@@ -111,7 +117,9 @@ class _Builder:
         except yaml.reader.ReaderError as error:
             self._unreadable(error, text)
 
-    def _problem(self, message: str, line: int, column: int, expected: str = "", *, path: bool = True) -> None:
+    def _problem(
+        self, message: str, line: int, column: int, expected: str = "", *, path: bool = True
+    ) -> None:
         where = path_text(self._path()) if path else ""
         self.problems.append(
             Problem(file=self.file, line=line, column=column, path=where, message=message, expected=expected)
@@ -148,7 +156,9 @@ class _Builder:
         if self.count > MAX_NODES:
             self._fatal(event, f"more than {MAX_NODES:,} values", "several smaller files")
         if event.anchor is not None:
-            self._fatal(event, f"anchor &{shorten(event.anchor)[1:-1]}", "no anchors: each value where it is used")
+            self._fatal(
+                event, f"anchor &{shorten(event.anchor)[1:-1]}", "no anchors: each value where it is used"
+            )
         if event.tag is not None:
             self._fatal(event, f"tag {shorten(event.tag)}", "no tags: a value is what it looks like")
         return node

@@ -1,8 +1,8 @@
 """Plain scalars after the YAML 1.2 core schema, and refusal of those that YAML 1.1 reads otherwise.
 
-Source: YAML 1.2.2, section 10.3.2 (core schema tags); the other readings are those of YAML 1.1's type repository
-as PyYAML implements it, which most editors and other tools still follow. A value that depends on who reads it has
-no place in a configuration, so it must be quoted or written in a form that all read alike.
+Source: YAML 1.2.2, section 10.3.2 (core schema tags); the other readings are those of YAML 1.1's type
+repository as PyYAML implements it, which most editors and other tools still follow. A value that depends on
+who reads it has no place in a configuration, so it must be quoted or written in a form that all read alike.
 """
 
 from __future__ import annotations
@@ -56,8 +56,7 @@ class AmbiguousScalar(ValueError):
 def resolve_plain(text: str) -> str | int | float | bool | None:
     """Return the value of an unquoted scalar.
 
-    Raises `AmbiguousScalar` when YAML 1.1 and 1.2 read it differently, `ValueError` for a number too long to read.
-    """
+    Raises `AmbiguousScalar` when YAML 1.1 and 1.2 read it differently, `ValueError` for a number too long."""
     if text in _VALUES:
         return _VALUES[text]
     if text in _REFUSED:

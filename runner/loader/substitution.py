@@ -17,7 +17,7 @@ PARAM = "param"
 
 
 class Missing:
-    """Stands for the value of a parameter that must be given and was not (as in `validate`). `sample` has its type."""
+    """Stands for the value of a parameter that must be given and was not; `sample` has its type."""
 
     def __init__(self, sample: Any) -> None:
         self.sample = sample
@@ -26,8 +26,8 @@ class Missing:
 def substitute(document: Document, values: Mapping[str, Any], report: Report) -> set[str]:
     """Replace every `{param: NAME}` below `steps`, `queue` and the other keys of a job, in place.
 
-    `values` are the job's parameters by name (a `Missing` for one without a value). Names that are not declared go
-    into the report. Returns the names that were used.
+    `values` are the job's parameters by name (a `Missing` for one without a value). Names that are not
+    declared go into the report. Returns the names that were used.
     """
     used: set[str] = set()
     _walk(document, document.root, (), values, used, report)
@@ -60,7 +60,11 @@ def _replace(
         hint = did_you_mean(name, values)
         names = ", ".join(values) or "nothing: this job declares no params"
         report.add(
-            document, path, f"unknown parameter {shorten(name)}", expected="" if hint else f"one of {names}", hint=hint
+            document,
+            path,
+            f"unknown parameter {shorten(name)}",
+            expected="" if hint else f"one of {names}",
+            hint=hint,
         )
     else:
         used.add(name)

@@ -35,9 +35,13 @@ _EXPECTED = {
 
 
 def validate(
-    model: type[M], document: Document, report: Report, prefix: Path = (), extra: Mapping[str, Any] | None = None
+    model: type[M],
+    document: Document,
+    report: Report,
+    prefix: Path = (),
+    extra: Mapping[str, Any] | None = None,
 ) -> M | None:
-    """Return the model made of the node at `prefix` (with `extra` keys added), or None after reporting why not."""
+    """Return the model made of the node at `prefix` (with `extra` keys added), or None and a report."""
     plain = document.root.nearest(prefix).plain()
     if extra and isinstance(plain, dict):
         plain = {**plain, **extra}
@@ -68,11 +72,15 @@ def _report(model: type[BaseModel], document: Document, report: Report, prefix: 
     elif kind == "union_tag_invalid":
         tag = str(context["tag"])
         hint = did_you_mean(tag, STEP_OPS)
-        report.add(document, (*path, "op"), f"unknown op {shorten(tag)}", expected=_one_of(STEP_OPS), hint=hint)
+        report.add(
+            document, (*path, "op"), f"unknown op {shorten(tag)}", expected=_one_of(STEP_OPS), hint=hint
+        )
     elif kind == "union_tag_not_found":
         report.add(document, path, "key 'op' is missing", expected=_one_of(STEP_OPS))
     else:
         message, expected = _words(kind, item, context)
+        if isinstance(document.root.nearest(path).value, dict):
+            path = (*path, *getattr(context.get("error"), "path", ()))
         hint = ""
         if kind == "literal_error" and isinstance(item["input"], str):
             hint = did_you_mean(item["input"], [word.strip("'") for word in _choices(context)])
@@ -161,7 +169,7 @@ def _leaves(annotation: Any) -> Iterator[Any]:
 
 
 def _inside(annotation: Any, part: str | int) -> Iterator[Any]:
-    """Yield the annotations that `part` of a location leads to: a field, an element, or the tagged member of a union."""
+    """Yield the annotations that `part` of a location leads to: field, element, or member of a union."""
     leaves = list(_leaves(annotation))
     for leaf in leaves:
         if isinstance(leaf, type) and issubclass(leaf, BaseModel):

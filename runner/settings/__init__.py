@@ -1,7 +1,8 @@
 """Settings: what an operator decides. Read in `Settings.load` and nowhere else.
 
 Later sources win: defaults < `configs/runner.toml` < files of the secrets folders < environment
-(`RUN_PIPELINE_WAREHOUSE__PATH`) < arguments. Relative paths are relative to `state_dir`, and that to the project.
+(`RUN_PIPELINE_WAREHOUSE__PATH`) < arguments. Relative paths are relative to `state_dir`, and that to the
+project.
 
     models      what can be set
     sources     where it is set, and which place an error is about

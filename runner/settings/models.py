@@ -54,7 +54,9 @@ class _Section(BaseModel):
 
 
 class DuckDBSettings(_Section):
-    """The embedded warehouse. `memory_limit` bounds DuckDB's own buffers; beyond it spills to `temp_directory`."""
+    """The embedded warehouse. `memory_limit` bounds DuckDB's own buffers; beyond it spills to
+    `temp_directory`.
+    """
 
     kind: Literal["duckdb"] = "duckdb"
     path: Annotated[str, Field(min_length=1)] = "warehouse.duckdb"
@@ -72,7 +74,9 @@ class DuckDBSettings(_Section):
 
 
 class TimeoutSettings(_Section):
-    """Upper bounds, in seconds; None (`"none"`): unbounded. `grace`: how long cancelled Python code may take to stop."""
+    """Upper bounds, in seconds; None (`"none"`): unbounded. `grace`: how long cancelled Python code may take
+    to stop.
+    """
 
     query: Limit = 300.0
     step: Limit = None
@@ -82,23 +86,26 @@ class TimeoutSettings(_Section):
 
 
 class RetrySettings(_Section):
-    """Backoff between attempts of what is transient: full jitter over base * 2**n, at most `max_delay` seconds."""
+    """Backoff between attempts of what is transient: full jitter over base * 2**n, at most `max_delay`
+    seconds.
+    """
 
     base_delay: Seconds = 0.5
     max_delay: Seconds = 30.0
 
 
 class Connection(BaseModel):
-    """A named connection for functions, with free keys. What its key calls a secret is one (`SecretStr`), at any
-    depth, and so is a URL with a password in it and everything that came from a secrets folder.
+    """A named connection for functions, with free keys. What its key calls a secret is one (`SecretStr`), at
+    any depth, and so is a URL with a password in it and everything that came from a secrets folder.
 
-    Functions get it as `connection` and read attributes: `connection.host`, `connection.password.get_secret_value()`.
+    Functions get it as `connection` and read attributes: `connection.host`,
+    `connection.password.get_secret_value()`.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
     secret_words: ClassVar[tuple[str, ...]] = (
-        "password", "passwd", "passphrase", "token", "secret", "credential", "api_key", "apikey", "access_key",
-        "private_key", "dsn", "authorization", "cookie",
+        "password", "passwd", "passphrase", "token", "secret", "credential", "api_key", "apikey",
+        "access_key", "private_key", "dsn", "authorization", "cookie",
     )  # fmt: skip
 
     def model_post_init(self, _context: Any, /) -> None:
@@ -140,7 +147,9 @@ def _has_password(text: str) -> bool:
 
 
 class Settings(BaseModel):
-    """All settings of one project. Frozen; made by `load`, passed down, never read again from the environment."""
+    """All settings of one project. Frozen; made by `load`, passed down, never read again from the
+    environment.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -153,7 +162,7 @@ class Settings(BaseModel):
     warehouse: DuckDBSettings = DuckDBSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     retries: RetrySettings = RetrySettings()
-    queues: dict[str, Count] = {}
+    queues: Annotated[dict[str, Count], Field(validate_default=True)] = {}
     connections: dict[str, Connection] = {}
 
     @field_validator("queues", mode="after")
@@ -183,11 +192,10 @@ class Settings(BaseModel):
     def load(cls, project: Path | str | None = None, **overrides: Any) -> Self:
         """Read the settings of a project.
 
-        `project`: its folder; None looks at `RUN_PIPELINE_PROJECT`, then upwards from the working directory
-        for `configs/runner.toml`, then at the folder that `bin/run-pipeline` names. `overrides` win over all; a
-        mapping (`warehouse={"path": …}`) overrides only the keys that it has.
+        `project`: its folder; None looks for it as `find_project` does. `overrides` win over all; a mapping
+        (`warehouse={"path": …}`) overrides only the keys that it has.
 
-        Raises `UsageError` when there is no project, `ConfigurationError` with every setting that does not fit.
+        Raises `UsageError` without a project, `ConfigurationError` with every setting that does not fit.
         """
         folder = find_project(project)
         found = collect(folder, cls, overrides)

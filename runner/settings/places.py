@@ -12,8 +12,8 @@ SETTINGS_FILE = Path("configs") / "runner.toml"
 
 
 def find_project(project: Path | str | None = None) -> Path:
-    """Return the project folder, absolute: `project`, else `RUN_PIPELINE_PROJECT`, else the nearest folder from the
-    working directory upwards that has `configs/runner.toml`, else the one that `bin/run-pipeline` names.
+    """Return the project folder, absolute: `project`, else `RUN_PIPELINE_PROJECT`, else the nearest folder
+    from the working directory upwards that has `configs/runner.toml`, else that of `bin/run-pipeline`.
 
     Raises `UsageError` when there is none.
     """

@@ -1,7 +1,7 @@
 """Where settings come from, merged key by key, with the place of each for messages.
 
-Written here and not with pydantic-settings: its import alone costs more than everything else that `list` does, and
-an error has to name the line of runner.toml, the variable or the file that it is about.
+Written here and not with pydantic-settings: its import alone costs more than everything else that `list`
+does, and an error has to name the line of runner.toml, the variable or the file that it is about.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _TOML_POSITION = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The place of a value: a file with line and column, or a variable, a secret or an argument by its name."""
+    """The place of a value: a file with line and column, or a variable, a secret or an argument by its
+    name.
+    """
 
     file: str
     line: int = 0
@@ -166,8 +168,8 @@ def _toml_keys(text: str) -> Keys:
 
 
 def _read_secrets(found: Found, folder: Path, known: frozenset[str], variable: str) -> None:
-    """Read `connections__clinic_mail__password` and the like, also with our prefix. Other files are left alone:
-    systemd and Docker put credentials of every kind into one folder.
+    """Read `connections__clinic_mail__password` and the like, also with our prefix. Other files are left
+    alone: systemd and Docker put credentials of every kind into one folder.
     """
     try:
         files = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
@@ -231,8 +233,8 @@ def _read_json(found: Found, keys: Keys, value: str, origin: Origin) -> None:
 
 
 def _unknown_variable(found: Found, origin: Origin, name: str, known: frozenset[str]) -> None:
-    """Refuse what must be a misspelt setting. Others may have variables that merely begin like ours: Kubernetes,
-    for one, sets RUN_PIPELINE_SERVICE_HOST for a service called run-pipeline.
+    """Refuse what must be a misspelt setting. Others may have variables that merely begin like ours:
+    Kubernetes, for one, sets RUN_PIPELINE_SERVICE_HOST for a service called run-pipeline.
     """
     first = name.partition("__")[0]
     hint = did_you_mean(first, known)

@@ -12,6 +12,7 @@ from runner.specs.names import (
     Duration,
     Id,
     Identifier,
+    Misfit,
     Spec,
     TableRef,
     Workers,
@@ -40,8 +41,8 @@ from runner.specs.tables import ColumnSpec, DatasetSpec, IndexSpec, PartitionSpe
 
 __all__ = [
     "COLUMN_TYPES", "CONSUMING_OPS", "ENGINE_DATASET", "PARAM_TYPES", "PRODUCING_OPS", "STEP_OPS",
-    "Barrier", "CallSpec", "ColumnSpec", "ColumnType", "Cursor", "DatasetSpec", "Duration", "ExtractSpec", "Filter", "Id", "Identifier",
-    "Identify", "Incremental", "IndexSpec", "JobSpec", "MemberSpec", "ParamSpec", "PartitionSpec", "PipelineSpec",
-    "PlannedJob", "ReadSpec", "RunPlan", "Spec", "StageSpec", "Step", "StepSpec", "TableRef", "TableSpec",
-    "Workers", "WriteSpec", "check_id", "check_identifier", "parse_duration",
+    "Barrier", "CallSpec", "ColumnSpec", "ColumnType", "Cursor", "DatasetSpec", "Duration", "ExtractSpec",
+    "Filter", "Id", "Identifier", "Identify", "Incremental", "IndexSpec", "JobSpec", "MemberSpec", "Misfit",
+    "ParamSpec", "PartitionSpec", "PipelineSpec", "PlannedJob", "ReadSpec", "RunPlan", "Spec", "StageSpec",
+    "Step", "StepSpec", "TableRef", "TableSpec", "Workers", "WriteSpec", "check_id", "check_identifier", "parse_duration",
 ]  # fmt: skip

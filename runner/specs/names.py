@@ -41,7 +41,9 @@ def check_id(value: str) -> str:
 
 
 def check_identifier(value: str) -> str:
-    """Return `value` if it can name a dataset, table or column on every engine; raise `ValueError` otherwise."""
+    """Return `value` if it can name a dataset, table or column on every engine; raise `ValueError`
+    otherwise.
+    """
     if not _IDENTIFIER.fullmatch(value):
         raise ValueError(
             f"{value!r} is not an identifier; expected a letter or _ and then at most 127 of A-Z a-z 0-9 _"
@@ -65,7 +67,20 @@ Identifier = Annotated[str, AfterValidator(check_identifier)]
 Identifiers = Annotated[tuple[Identifier, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 FunctionName = Annotated[str, AfterValidator(_check_function)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
-Workers = Annotated[int, Field(ge=1, le=1000)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Workers = Annotated[int, Field(ge=1, le=1000, strict=True)]
+
+
+class Misfit(ValueError):
+    """A value that does not fit another one of its model. `path` leads from the model to the value meant.
+
+    The text may end in "; expected …", like that of every `ValueError` of a spec.
+    """
+
+    def __init__(self, message: str, *path: str | int) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class Spec(BaseModel):

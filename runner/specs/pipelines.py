@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from runner.specs.names import Duration, Id, Identifier, Spec, Workers, as_tuple
+from runner.specs.names import Duration, Flag, Id, Identifier, Spec, Workers, as_tuple
 from runner.specs.steps import Step
 
 
@@ -55,7 +55,7 @@ class PipelineSpec(Spec):
     description: str = ""
     stages: tuple[StageSpec, ...] = ()
     jobs: dict[Id, Annotated[MemberSpec, BeforeValidator(_member)]] = {}
-    stop_on_failure: bool = False
+    stop_on_failure: Flag = False
     max_workers: Workers | None = None
 
     @model_validator(mode="after")

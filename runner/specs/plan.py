@@ -36,8 +36,9 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Barrier:
-    """A point that is passed when its members are done: the end of a stage or sub-pipeline. It keeps the number
-    of edges between two stages at m + n instead of m * n. It succeeded if all its members (jobs or barriers) did.
+    """A point that is passed when its members are done: the end of a stage or sub-pipeline. It keeps the
+    number of edges between two stages at m + n instead of m * n. It succeeded if all its members (jobs or
+    barriers) did.
     """
 
     barrier_id: str
@@ -46,8 +47,9 @@ class Barrier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """Everything a run needs to know before it starts. `limits` holds workers by limit name, `max_workers` the
-    cap on the whole run (from flag or settings; None: none). `tables` are all declarations that the jobs use.
+    """Everything a run needs to know before it starts. `limits` holds workers by limit name, `max_workers`
+    the cap on the whole run (from flag or settings; None: none). `tables` are all declarations that the jobs
+    use.
     """
 
     name: str

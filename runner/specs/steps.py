@@ -7,24 +7,46 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from runner.specs.names import Duration, FunctionName, Id, Identifier, Identifiers, Spec, TableRef, as_tuple
+from runner.specs.names import (
+    Count,
+    Duration,
+    Flag,
+    FunctionName,
+    Id,
+    Identifier,
+    Identifiers,
+    Misfit,
+    Spec,
+    TableRef,
+    as_tuple,
+)
+
+FILTER_OPS = ("=", "!=", "<", ">", "<=", ">=", "in")
+
+
+def _filter_op(value: object) -> object:
+    """Say to quote: unquoted, YAML takes `!=` for a tag and `>` for the start of a text."""
+    if value not in FILTER_OPS:
+        known = ", ".join(map(repr, FILTER_OPS))
+        raise ValueError(f"unknown op {value!r} of a filter; expected one of {known}")
+    return value
 
 
 class Filter(Spec):
     """A condition on one column. The value is bound, never pasted, and typed by the column."""
 
     column: Identifier
-    op: Literal["=", "!=", "<", ">", "<=", ">=", "in"] = "="
+    op: Annotated[Literal["=", "!=", "<", ">", "<=", ">=", "in"], BeforeValidator(_filter_op)] = "="
     value: Any
 
     @model_validator(mode="after")
     def _value_fits(self) -> Self:
         if self.op == "in" and not (isinstance(self.value, list | tuple) and self.value):
-            raise ValueError("op 'in' expects a list of at least one value")
+            raise Misfit("op 'in' compares with several values; expected a list of them", "value")
         if self.op != "in" and isinstance(self.value, list | tuple | dict):
-            raise ValueError(f"op {self.op!r} expects a single value")
+            raise Misfit(f"op {self.op!r} compares with one value; expected no list", "value")
         if self.value is None:
-            raise ValueError("a filter needs a value; NULL equals nothing")
+            raise Misfit("nothing equals NULL; expected a value", "value")
         return self
 
 
@@ -45,8 +67,8 @@ def _incremental_mode(value: object) -> object:
 
 
 class Incremental(Spec):
-    """Which source rows are new: those without a counterpart in the target (`not_exists`), or also those whose
-    counterpart is older (`left_anti`: `target_ts < source_ts`). Keys are one column or several.
+    """Which source rows are new: those without a counterpart in the target (`not_exists`), or also those
+    whose counterpart is older (`left_anti`: `target_ts < source_ts`). Keys are one column or several.
 
     `key_prefix`/`key_suffix`: the target key is prefix + source key + suffix (single string key only).
     `remember_empty`: a key that was read but gave no row in the target is remembered and not read again.
@@ -61,7 +83,7 @@ class Incremental(Spec):
     target_ts: Identifier | None = None
     key_prefix: str = ""
     key_suffix: str = ""
-    remember_empty: bool = True
+    remember_empty: Flag = True
 
     @property
     def target(self) -> TableRef:
@@ -82,14 +104,22 @@ class Incremental(Spec):
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:
         if len(self.source_key) != len(self.target_key):
-            raise ValueError("source_key and target_key need the same number of columns")
+            raise Misfit(
+                f"{len(self.target_key)} columns; expected {len(self.source_key)}, as in source_key",
+                "target_key"
+            )
         if (self.key_prefix or self.key_suffix) and len(self.source_key) > 1:
-            raise ValueError("key_prefix and key_suffix need a single key column")
+            raise Misfit("key_prefix and key_suffix need a single key column; expected one", "source_key")
         stamps = (self.source_ts, self.target_ts)
         if self.mode == "left_anti" and not all(stamps):
-            raise ValueError("left_anti needs source_ts and target_ts; without them use not_exists")
+            raise ValueError(
+                "left_anti without both times; expected source_ts and target_ts, or mode not_exists"
+            )
         if self.mode == "not_exists" and any(stamps):
-            raise ValueError("source_ts and target_ts belong to left_anti")
+            raise Misfit(
+                "not_exists compares no times; expected neither source_ts nor target_ts, or mode left_anti",
+                "mode"
+            )
         return self
 
 
@@ -123,7 +153,7 @@ class StepSpec(Spec):
     step_id: Id
     input: Id | None = None
     timeout: Duration | None = None
-    retries: Annotated[int, Field(ge=0, le=20)] = 0
+    retries: Annotated[int, Field(ge=0, le=20, strict=True)] = 0
 
 
 class ExtractSpec(StepSpec):
@@ -149,7 +179,7 @@ class ReadSpec(StepSpec):
     filters: Filters = ()
     incremental: Incremental | None = None
     order_by: Annotated[tuple[Identifier, ...], BeforeValidator(as_tuple)] = ()
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Count | None = None
 
     @property
     def ref(self) -> TableRef:
@@ -166,16 +196,16 @@ class CallSpec(StepSpec):
     connection: str | None = None
     runs_in: Literal["thread"] = "thread"
     on_bad_row: Literal["fail", "quarantine"] = "fail"
-    max_bad_rows: Annotated[int, Field(ge=1)] = 100
+    max_bad_rows: Count = 100
 
 
 class WriteSpec(StepSpec):
     """Rows into a declared table.
 
-    upsert: update rows of equal key, insert the rest. insert_missing: only insert. append: insert all; a landing
-    still happens once. `set_on_insert` columns are stamped with the job's start when a row is inserted,
-    `set_on_write` columns also when it is updated. `commit_every`: land after that many batches, not once.
-    `key` defaults to the table's.
+    upsert: update rows of equal key, insert the rest. insert_missing: only insert. append: insert all; a
+    landing still happens once. `set_on_insert` columns are stamped with the job's start when a row is
+    inserted, `set_on_write` columns also when it is updated. `commit_every`: land after that many batches,
+    not once. `key` defaults to the table's.
     """
 
     op: Literal["write"]
@@ -185,9 +215,9 @@ class WriteSpec(StepSpec):
     key: Annotated[tuple[Identifier, ...], BeforeValidator(as_tuple)] = ()
     set_on_insert: Annotated[tuple[Identifier, ...], BeforeValidator(as_tuple)] = ()
     set_on_write: Annotated[tuple[Identifier, ...], BeforeValidator(as_tuple)] = ()
-    commit_every: Annotated[int, Field(ge=1)] | None = None
+    commit_every: Count | None = None
     on_bad_row: Literal["fail", "quarantine"] = "fail"
-    max_bad_rows: Annotated[int, Field(ge=1)] = 100
+    max_bad_rows: Count = 100
 
     @property
     def ref(self) -> TableRef:

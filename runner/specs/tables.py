@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from runner.specs.names import ColumnType, Identifier, Identifiers, Spec, TableRef
+from runner.specs.names import ColumnType, Flag, Identifier, Identifiers, Misfit, Spec, TableRef
 
 
 class ColumnSpec(Spec):
@@ -14,7 +15,7 @@ class ColumnSpec(Spec):
 
     name: Identifier
     type: ColumnType
-    required: bool = False
+    required: Flag = False
     description: str = ""
 
 
@@ -44,7 +45,7 @@ class TableSpec(Spec):
     partition_by: PartitionSpec | None = None
     cluster_by: Annotated[tuple[Identifier, ...], Field(max_length=4)] = ()
     indexes: tuple[IndexSpec, ...] = ()
-    managed: bool = True
+    managed: Flag = True
 
     @property
     def ref(self) -> TableRef:
@@ -66,22 +67,39 @@ class TableSpec(Spec):
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         seen: set[str] = set()
-        for column in self.columns:
+        for number, column in enumerate(self.columns):
             if column.name.lower() in seen:
-                raise ValueError(f"column {column.name!r} occurs twice (names differ by more than case)")
+                message = (
+                    f"column {column.name!r} is there already; expected names that differ by more than case"
+                )
+                raise Misfit(message, "columns", number, "name")
             seen.add(column.name.lower())
-        names = set(self.column_names)
-        wanted = [*self.key, *self.cluster_by]
-        wanted += [self.partition_by.column] if self.partition_by else []
-        wanted += [name for index in self.indexes for name in (*index.columns, *index.include)]
-        for name in wanted:
-            if name not in names:
-                raise ValueError(f"{name!r} is not a column of this table; expected one of {', '.join(self.column_names)}")
+        for name, path in self._named_columns():
+            if name not in self.column_names:
+                message = f"{name!r} is not a column of this table"
+                raise Misfit(f"{message}; expected one of {', '.join(self.column_names)}", *path)
+        if self.partition_by and self.column(self.partition_by.column).type not in ("timestamp", "date"):
+            raise Misfit("not a time; expected a timestamp or date column", "partition_by", "column")
         return self
+
+    def _named_columns(self) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+        """Yield every column that is named outside of `columns`, with the path to the name."""
+        for field in ("key", "cluster_by"):
+            for number, name in enumerate(getattr(self, field)):
+                yield name, (field, number)
+        if self.partition_by:
+            yield self.partition_by.column, ("partition_by", "column")
+        for position, index in enumerate(self.indexes):
+            for number, name in enumerate(index.columns):
+                yield name, ("indexes", position, "columns", number)
+            for number, name in enumerate(index.include):
+                yield name, ("indexes", position, "include", number)
 
 
 class DatasetSpec(Spec):
-    """A file of table declarations: one dataset, some of its tables. Each table is then read as a `TableSpec`."""
+    """A file of table declarations: one dataset, some of its tables. Each table is then read as a
+    `TableSpec`.
+    """
 
     dataset: Identifier
     description: str = ""

@@ -1,0 +1,67 @@
+"""Functions that the steps of a job name: that they exist and take the arguments given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runner.errors import Problem, RunPipelineError
+from runner.functions import Function, FunctionNotFound, load_function, load_package
+from runner.loader.declarations import LoadedJob
+from runner.loader.documents import Report
+from runner.loader.nodes import Path
+from runner.specs import CallSpec, ExtractSpec, Step
+
+if TYPE_CHECKING:
+    from runner.settings import Settings
+
+
+@dataclass(slots=True)
+class FunctionChecks:
+    """Imports each function once. The project's package is loaded when the first function is looked up."""
+
+    settings: Settings
+    report: Report
+    _functions: dict[str, Function | FunctionNotFound] = field(default_factory=dict)
+    _loaded: bool | None = None
+
+    def step(self, job: LoadedJob, number: int, step: Step) -> None:
+        """Check the function of a step, if it has one."""
+        if not isinstance(step, ExtractSpec | CallSpec) or not self._package():
+            return
+        path: Path = ("steps", number)
+        function = self._find(step.function)
+        if isinstance(function, FunctionNotFound):
+            self.report.add(job.document, (*path, "function"), function.problem, hint=function.near)
+            return
+        cursor = isinstance(step, ExtractSpec) and step.cursor is not None
+        problems = function.problems(
+            step.op, step.with_, connection=step.connection is not None, cursor=cursor
+        )
+        for argument, text in problems:
+            message, _, expected = text.partition("; expected ")
+            place = (*path, "with", argument) if argument in step.with_ else (*path, "function")
+            self.report.add(job.document, place, message, expected=expected)
+
+    def _package(self) -> bool:
+        """Load the project's package; False, and one problem, when that fails."""
+        if self._loaded is None:
+            self._loaded = True
+            try:
+                load_package(self.settings.project, self.settings.package)
+            except RunPipelineError as error:
+                self._loaded = False
+                self.report.problems.append(
+                    Problem(file=f"{self.settings.package}/__init__.py", message=str(error))
+                )
+        return self._loaded
+
+    def _find(self, name: str) -> Function | FunctionNotFound:
+        if name not in self._functions:
+            try:
+                self._functions[name] = load_function(name)
+            except FunctionNotFound as error:
+                self._functions[name] = error
+            except (TypeError, ValueError) as error:  # a callable without a signature
+                self._functions[name] = FunctionNotFound(name, f"{name} has no signature to check: {error}")
+        return self._functions[name]
