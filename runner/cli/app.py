@@ -1,4 +1,6 @@
-"""The command group: names and summaries of all commands, and their modules, imported only when one is used."""
+"""The command group: names and summaries of all commands, and their modules, imported only when one is
+used.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,10 @@ Example: run-pipeline daily --max-workers 4
 
 
 class RunnerGroup(click.Group):
-    """The top of the command line. A first word that is no command is the name of a pipeline or job to run."""
+    """The top of the command line.
+
+    A first word that is no command is the name of a pipeline or job to run.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of their use."""

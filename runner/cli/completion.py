@@ -46,7 +46,8 @@ def _configs(project: str | None) -> Path | None:
     named = project or os.environ.get("RUN_PIPELINE_PROJECT")
     here = Path(named) if named else Path.cwd()
     fallback = os.environ.get("RUN_PIPELINE_FALLBACK_PROJECT")
-    for folder in (here, *(() if named else here.parents), *([Path(fallback)] if fallback else ())):
+    folders: list[Path] = [here, *([] if named else here.parents), *([Path(fallback)] if fallback else [])]
+    for folder in folders:
         if (folder / "configs" / "runner.toml").is_file():
             return folder / "configs"
     return None

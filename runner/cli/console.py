@@ -35,7 +35,10 @@ Part = str | Styled
 
 
 class Console:
-    """The two streams of the process. `color`: auto, always or never. All methods may be called from any thread."""
+    """The two streams of the process.
+
+    `color`: auto, always or never. All methods may be called from any thread.
+    """
 
     def __init__(self, *, color: str = "auto", stdout: IO[str] | None = None, stderr: IO[str] | None = None):
         self.redact = Redactor()
@@ -71,7 +74,9 @@ class Console:
         return escape_json(self.redact(json.dumps(value, ensure_ascii=False, indent=indent, default=str)))
 
     def say(self, *parts: Part) -> None:
-        """Print one line of talk on stderr, or hand it to the live view, which prints it above its own lines."""
+        """Print one line of talk on stderr, or hand it to the live view, which prints it above its own
+        lines.
+        """
         if self._view is not None:
             self._view(parts)
         else:

@@ -1,8 +1,8 @@
 """Nothing printed may drive the terminal: names, rows and errors come from outside.
 
-Escaped are C0 and C1 controls (ESC begins terminal sequences, CR overwrites the line), DEL, the marks that turn
-the direction of text (they make `gnp.exe` read `exe.png`), line and paragraph separators, and lone surrogates,
-which no stream could encode.
+Escaped are C0 and C1 controls (ESC begins terminal sequences, CR overwrites the line), DEL, the marks
+that turn the direction of text (they make `gnp.exe` read `exe.png`), line and paragraph separators, and
+lone surrogates, which no stream could encode.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Runs a pipeline for the command line: progress, signals, the result, the exit code. Shared by run and rescore."""
+"""Runs a pipeline for the command line: progress, signals, the result, the exit code.
+
+Shared by run and rescore.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +163,9 @@ def _print_result(invocation: Invocation, run: PipelineRun, unclean: UncleanCanc
 
 
 def raise_open_files_limit() -> None:
-    """Allow this process as many open files as the system lets it: a run holds a lock for each of its jobs."""
+    """Allow this process as many open files as the system lets it: a run holds a lock for each of its
+    jobs.
+    """
     try:
         import resource
     except ImportError:  # not on every platform; then there is no such limit either

@@ -18,7 +18,9 @@ class ExitCode(IntEnum):
     """The command line or the configuration is wrong. Nothing ran."""
 
     COULD_NOT_TELL = 3
-    """Every failure was an unavailable warehouse, authentication or a quota: nothing is known about the data."""
+    """Every failure was an unavailable warehouse, authentication or a quota: nothing is known about the
+    data.
+    """
 
     BUG = 70
     """An exception that the engine did not expect (EX_SOFTWARE)."""

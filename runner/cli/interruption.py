@@ -1,4 +1,7 @@
-"""What the first signal does to a run: cancel it on its event loop, once. And if the loop does not hear it: end."""
+"""What the first signal does to a run: cancel it on its event loop, once.
+
+And if the loop does not hear it: end.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,10 @@ HEARING_S = 0.3
 class Interruption:
     """Ties the process's signals to one run.
 
-    The handler itself only writes a byte to a pipe and asks the loop: printing or starting a thread there could
-    meet a half-held lock. A thread that waits at the pipe ends the process when the loop stays deaf, because a
-    project's coroutine blocks it: the records of the run cannot be written then, it reads as crashed.
+    The handler itself only writes a byte to a pipe and asks the loop: printing or starting a thread there
+    could meet a half-held lock. A thread that waits at the pipe ends the process when the loop stays
+    deaf, because a project's coroutine blocks it: the records of the run cannot be written then, it reads
+    as crashed.
     """
 
     def __init__(

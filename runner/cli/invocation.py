@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Invocation:
-    """Global options. `verbosity` is the number of -v less the number of -q; `output` table, json or jsonl."""
+    """Global options. `verbosity` is the number of -v less the number of -q; `output` table, json or
+    jsonl.
+    """
 
     project: str | None = None
     verbosity: int = 0
@@ -46,7 +48,10 @@ class Invocation:
 
     @cached_property
     def loaded(self) -> Project:
-        """The declarations of the project. Raises `ConfigurationError` for files that cannot be read at all."""
+        """The declarations of the project.
+
+        Raises `ConfigurationError` for files that cannot be read at all.
+        """
         from runner.loader import open_project
 
         return open_project(self.settings)
@@ -65,7 +70,9 @@ class Invocation:
 
 
 def program_name() -> str:
-    """Return what a person types to start this program from here: its name, or the path of the repository's script."""
+    """Return what a person types to start this program from here: its name, or the path of the
+    repository's script.
+    """
     script = Path(sys.argv[0])
     if script.name != "__main__.py":
         return script.name or "run-pipeline"

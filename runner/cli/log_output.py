@@ -1,7 +1,7 @@
 """Log records of the engine, of libraries and of project functions, and prints of the latter: all to stderr.
 
-Configured by commands that run project code, and nowhere else. structlog is imported for `--log-format json` only:
-it costs as much as a small run.
+Configured by commands that run project code, and nowhere else. structlog is imported for `--log-format
+json` only: it costs as much as a small run.
 """
 
 from __future__ import annotations
@@ -127,9 +127,7 @@ class _Writer:
         return lambda entry: self._write(entry)
 
 
-def _entry(
-    _logger: object, _level: str, entry: dict[str, Any]
-) -> tuple[tuple[dict[str, Any]], dict[str, Any]]:
+def _entry(_logger: Any, _level: str, entry: MutableMapping[str, Any]) -> tuple[Any, ...]:
     """Hand an entry on to the writer as its one argument."""
     return (ordered(entry),), {}
 
@@ -141,7 +139,9 @@ def ordered(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json_handler(invocation: Invocation) -> logging.Handler:
-    """Configure structlog for project functions that use it, and return a handler for everyone else's records."""
+    """Configure structlog for project functions that use it, and return a handler for everyone else's
+    records.
+    """
     import structlog
 
     shared: list[Any] = [

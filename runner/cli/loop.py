@@ -18,7 +18,10 @@ T = TypeVar("T")
 
 
 def with_runner(invocation: Invocation, work: Callable[[PipelineRunner], Awaitable[T]]) -> T:
-    """Open the project, do `work` with it, and return its result. Raises `Interrupted` when a signal cancelled it."""
+    """Open the project, do `work` with it, and return its result.
+
+    Raises `Interrupted` when a signal cancelled it.
+    """
     settings = invocation.settings
     results: list[T] = []
 

@@ -11,7 +11,8 @@ _UNKNOWN = frozenset({"unavailable", "auth", "quota"})
 
 
 def exit_code_of_run(run: PipelineRun, *, signal_code: ExitCode | None = None) -> ExitCode:
-    """Return the exit code of a finished run. `signal_code` is that of a signal that came meanwhile, if one did.
+    """Return the exit code of a finished run. `signal_code` is that of a signal that came meanwhile, if
+    one did.
 
     A run that a signal found already done is what it is; the signal then cancelled nothing.
     """
@@ -32,7 +33,9 @@ def exit_code_of_run(run: PipelineRun, *, signal_code: ExitCode | None = None) -
 
 
 def failures(run: PipelineRun) -> Iterator[ErrorInfo]:
-    """Yield the errors of a run and of its jobs that are causes: not those of what was skipped or cancelled for them."""
+    """Yield the errors of a run and of its jobs that are causes: not those of what was skipped or
+    cancelled for them.
+    """
     yield from run.errors
     for job in run.jobs:
         if job.status is not Status.SKIPPED:

@@ -74,7 +74,10 @@ def _failed(invocation: Invocation, error: Exception) -> int:
 
 
 def _flush(invocation: Invocation) -> None:
-    """Hand out what is left. An unwritable stdout was already an error above; stderr is all that is left to try."""
+    """Hand out what is left.
+
+    An unwritable stdout was already an error above; stderr is all that is left to try.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -86,8 +89,9 @@ def _flush(invocation: Invocation) -> None:
 def leave(code: int) -> NoReturn:
     """End the process now, after the exit handlers, with all files of ours closed and output flushed.
 
-    Taking the interpreter apart costs tens of milliseconds with DuckDB and Arrow loaded (docs/performance.md) and
-    would wait for threads: a function that was cancelled and given up as deaf must not keep the process alive.
+    Taking the interpreter apart costs tens of milliseconds with DuckDB and Arrow loaded
+    (docs/performance.md) and would wait for threads: a function that was cancelled and given up as deaf
+    must not keep the process alive.
     """
     import atexit
     import os

@@ -1,7 +1,8 @@
 """The last stage of everything that is printed: values of secret settings become `***`.
 
-Secrets are wrapped where settings are read; this stage is for the ways around the wrapping, an exception text of
-a driver above all. It runs after exceptions and JSON were rendered, so it knows a secret's usual spellings.
+Secrets are wrapped where settings are read; this stage is for the ways around the wrapping, an exception
+text of a driver above all. It runs after exceptions and JSON were rendered, so it knows a secret's usual
+spellings.
 """
 
 from __future__ import annotations

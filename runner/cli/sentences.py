@@ -23,7 +23,8 @@ def sentence(event: Event) -> str:
     match event:
         case RunStarted():
             workers = f", at most {count(event.max_workers, 'worker')}" if event.max_workers else ""
-            return f"run {short_id(event.run_id)} {event.name}: started, {count(len(event.jobs), 'job')}{workers}"
+            jobs = count(len(event.jobs), "job")
+            return f"run {short_id(event.run_id)} {event.name}: started, {jobs}{workers}"
         case JobStarted():
             waited = f" after {duration(event.queue_ms)} of waiting" if event.queue_ms >= 100 else ""
             return f"started{waited}"
@@ -53,7 +54,8 @@ def job_outcome(record: RunRecord) -> str:
     """Return how a job went: `success in 0.8 s, 60 rows read, 429 written`."""
     if record.status is Status.SKIPPED:
         return f"skipped ({record.errors[0].message})" if record.errors else "skipped"
-    text = f"{record.status} in {duration(record.duration_ms)}, {rows_text(record.rows_read, record.rows_written)}"
+    rows = rows_text(record.rows_read, record.rows_written)
+    text = f"{record.status} in {duration(record.duration_ms)}, {rows}"
     if record.rows_quarantined:
         text += f", {count(record.rows_quarantined)} quarantined"
     return text

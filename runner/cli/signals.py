@@ -1,7 +1,7 @@
 """SIGINT and SIGTERM: the first cancels, the second ends at once. Only the command line handles signals.
 
-Handlers are Python's own and not the event loop's: they work before the loop is up and after it has closed, and
-also while a project's coroutine blocks it.
+Handlers are Python's own and not the event loop's: they work before the loop is up and after it has
+closed, and also while a project's coroutine blocks it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ from typing import Any
 from runner.cli.exit_codes import ExitCode
 
 SAME_SIGNAL_S = 0.2
-"""Seconds in which a repeated signal counts as the same one: timeout(1) signals the process and then its group."""
+"""Seconds in which a repeated signal counts as the same one: timeout(1) signals the process and then its
+group.
+"""
 
 
 class Interrupted(BaseException):
-    """A signal came while there was nothing to cancel in order. Not an `Exception`: nothing may catch it midway."""
+    """A signal came while there was nothing to cancel in order.
+
+    Not an `Exception`: nothing may catch it midway.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

@@ -1,4 +1,6 @@
-"""Plain tables: columns two spaces apart, numbers to the right, no lines, so that `awk` and `cut` can read them."""
+"""Plain tables: columns two spaces apart, numbers to the right, no lines, so that `awk` and `cut` can
+read them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,10 @@ from runner.cli.escaping import escape
 def table(
     head: Sequence[str], rows: Sequence[Sequence[Part]], *, right: Sequence[str] = ()
 ) -> Iterator[list[Part]]:
-    """Yield the lines of a table, each as parts for `Console.data`. `right` names the columns set to the right."""
+    """Yield the lines of a table, each as parts for `Console.data`.
+
+    `right` names the columns set to the right.
+    """
     widths = [max(width(str(cell)) for cell in column) for column in zip(head, *rows, strict=True)]
     aligned = [name in right for name in head]
     yield _line([Styled(name, BOLD) for name in head], widths, aligned)

@@ -1,6 +1,7 @@
 """Explains the incremental reads of a job: do source and target keys meet, and if not, what would mend it.
 
-Background: REQUIREMENTS T3. A read whose keys can never match is silent: it works, and reads everything every time.
+Background: REQUIREMENTS T3. A read whose keys can never match is silent: it works, and reads everything
+every time.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from runner.ports import IncrementalRead, KeyProfile, ReadQuery, TableShape, War
 from runner.specs import ExtractSpec, ReadSpec, RunPlan, TableRef
 
 MAX_COLUMNS_TRIED = 12
-"""Target columns that are compared with when the named one never matches; each costs a pass over both tables."""
+"""Target columns that are compared with when the named one never matches; each costs a pass over both
+tables.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One verdict. `level`: ok, note, warning or error. `repair`: what to write below `incremental:` in the YAML."""
+    """One verdict. `level`: ok, note, warning or error.
+
+    `repair`: what to write below `incremental:` in the YAML.
+    """
 
     level: str
     text: str
@@ -124,15 +130,17 @@ def _match(profile: KeyProfile, read: IncrementalRead) -> Iterator[Finding]:
     elif not profile.target_distinct:
         yield Finding(level="note", text="the target has no row with a key: everything is new")
     elif not profile.matched:
-        text = f"none of the {profile.source_distinct:,} source keys is in the target: every run reads all of them again"
+        part = f"none of the {profile.source_distinct:,} source keys is in the target"
+        text = f"{part}: every run reads all of them again"
         yield Finding(level="error", text=f"{text}; {_samples(profile)}")
         yield from _affixes(profile, read)
     else:
         share = 100 * profile.matched / profile.source_distinct
-        text = f"{profile.matched:,} of {profile.source_distinct:,} source keys ({share:.1f} %) are in the target"
+        part = f"{profile.matched:,} of {profile.source_distinct:,} source keys ({share:.1f} %)"
+        text = f"{part} are in the target"
         yield Finding(level="ok", text=text)
         if profile.repairs and profile.repairs[0][2] * 2 >= profile.sampled:
-            text = "most of the source keys that are not would be with another prefix or suffix: two formats are mixed"
+            text = "most of the others would be with another prefix or suffix: two formats are mixed"
             yield Finding(level="warning", text=f"{text}; {_samples(profile)}")
 
 
@@ -174,5 +182,6 @@ async def _other_columns(
         changed = replace(read, spec=spec.model_copy(update={"target_key": (name,)}))
         counts = await warehouse.count(replace(query, incremental=changed))
         if found := counts.present + counts.stale:
-            text = f"{found:,} of {profile.source_rows:,} source rows have their key in another column of the target"
+            part = f"{found:,} of {profile.source_rows:,} source rows"
+            text = f"{part} have their key in another column of the target"
             yield Finding(level="note", text=text, repair=f"target_key: {name}")

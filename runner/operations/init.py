@@ -30,7 +30,9 @@ _FILES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewProject:
-    """A project that was made: its folder (absolute), its Python package, its files relative to the folder."""
+    """A project that was made: its folder (absolute), its Python package, its files relative to the
+    folder.
+    """
 
     folder: Path
     package: str
@@ -38,7 +40,8 @@ class NewProject:
 
 
 def init_project(target: Path) -> NewProject:
-    """Make a project in the folder `target`, which is made too if it is not there. Nothing is ever overwritten.
+    """Make a project in the folder `target`, which is made too if it is not there. Nothing is ever
+    overwritten.
 
     The last part of the path names the project. Raises `UsageError` for a name that cannot be one and for
     files that are in the way (then nothing is written), `OSError` where the folder cannot be written.
@@ -49,10 +52,8 @@ def init_project(target: Path) -> NewProject:
     contents = {Template(file).substitute(values): _filled(name, values) for file, name in _FILES.items()}
     in_the_way = [file for file in contents if (folder / file).exists()]
     if in_the_way:
-        raise UsageError(
-            f"{folder} already has {', '.join(in_the_way[:3])}{', …' if len(in_the_way) > 3 else ''}; nothing was written",
-            hint="choose another name",
-        )
+        names = ", ".join(in_the_way[:3]) + (", …" if len(in_the_way) > 3 else "")
+        raise UsageError(f"{folder} already has {names}; nothing was written", hint="choose another name")
     for file, text in contents.items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)

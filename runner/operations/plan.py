@@ -1,4 +1,6 @@
-"""What a run would do: for each job its reads with their SQL, its calls, its writes, and on demand row counts."""
+"""What a run would do: for each job its reads with their SQL, its calls, its writes, and on demand row
+counts.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ from runner.specs import CallSpec, ExtractSpec, PlannedJob, ReadSpec, RunPlan, S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCounts:
-    """How many rows a read would find. `rows`: those it would bring in, before its limit; `incremental`: how they
-    are made up, where the read is incremental and both tables exist; `missing`: the table that does not exist yet.
+    """How many rows a read would find. `rows`: those it would bring in, before its limit; `incremental`:
+    how they are made up, where the read is incremental and both tables exist; `missing`: the table that
+    does not exist yet.
     """
 
     rows: int

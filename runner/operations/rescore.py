@@ -1,4 +1,6 @@
-"""Which rows a rescore would take as absent: the filters of `--where`, checked, and how many rows they meet."""
+"""Which rows a rescore would take as absent: the filters of `--where`, checked, and how many rows they
+meet.
+"""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ def command(invocation: Invocation) -> None:
 
 
 def toml_lines(values: Mapping[str, Any], section: str = "") -> Iterator[list[Part]]:
-    """Yield settings in the form of runner.toml; what is not set (null has no spelling there) as a comment."""
+    """Yield settings in the form of runner.toml; what is not set (null has no spelling there) as a
+    comment.
+    """
     tables = {name: value for name, value in values.items() if isinstance(value, dict)}
     for name, value in values.items():
         if name not in tables:

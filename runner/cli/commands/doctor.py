@@ -32,8 +32,8 @@ _STYLES = {"ok": GREEN, "warning": YELLOW, "error": RED}
 def command(invocation: Invocation, job: str, settings: tuple[str, ...]) -> int:
     """Explain a job's incremental reads and name what would mend them.
 
-    Measures the keys of both sides in the warehouse: how many match, are NULL or repeated, and whether type or format
-    differ. Changes nothing. Exit code 1 if something should be mended.
+    Measures the keys of both sides in the warehouse: how many match, are NULL or repeated, and whether
+    type or format differ. Changes nothing. Exit code 1 if something should be mended.
     """
     given = parameters(settings)
     from runner.cli.loop import with_runner

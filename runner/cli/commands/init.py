@@ -19,8 +19,8 @@ EXAMPLE = "run-pipeline init demo && cd demo && run-pipeline hello"
 def command(invocation: Invocation, name: Path) -> None:
     """Make a new project that runs.
 
-    NAME is the folder to make; its last part names the project, and its Python package: demo_jobs for demo. Files
-    that are already there are never overwritten.
+    NAME is the folder to make; its last part names the project, and its Python package: demo_jobs for
+    demo. Files that are already there are never overwritten.
     """
     made = init_project(name)
     if invocation.output != "table":

@@ -25,8 +25,8 @@ run-pipeline logs 01KH4SATJ0 -o jsonl | jq .event_type"""
 def command(invocation: Invocation, run: str, job: str | None) -> None:
     """Print the events of a run, in the order they were written.
 
-    RUN is an id, the beginning of one, `last` or `last-failed`. Times are UTC. With -o json or jsonl: the events
-    themselves.
+    RUN is an id, the beginning of one, `last` or `last-failed`. Times are UTC. With -o json or jsonl: the
+    events themselves.
     """
     store = invocation.store
     stored = store.read_events(store.resolve(run))

@@ -44,8 +44,9 @@ def command(
 ) -> None:
     """Show what a run would read and write, and its SQL.
 
-    Checks everything that `run` checks before it starts. `new` rows are those that a run would read; `present` have a
-    row in the target, `remembered` gave none when they were read, and rows without a key come back every time.
+    Checks everything that `run` checks before it starts. `new` rows are those that a run would read;
+    `present` have a row in the target, `remembered` gave none when they were read, and rows without a key
+    come back every time.
     """
     given = parameters(settings)
     check_name(invocation, name)

@@ -25,11 +25,12 @@ EXAMPLE = """run-pipeline rescore form_obs_intake_01 --where binding_id=intake_0
 run-pipeline rescore form_obs_intake_01 --where 'processed_at<2026-02-01T00:00:00Z' --yes
 run-pipeline rescore canonize_mail --quarantined --yes"""
 
+WHERE_HELP = "Rows of the target, by a declared column; also != < > <= >=. Repeatable: all must hold."
+
 
 @click.command(name="rescore", cls=RunnerCommand, example=EXAMPLE)
 @click.argument("job", type=RunnableName())
-@click.option("--where", "conditions", metavar="COLUMN=VALUE", multiple=True,
-              help="Rows of the target, by a declared column; also != < > <= >=. Repeatable: all must hold.")  # fmt: skip
+@click.option("--where", "conditions", metavar="COLUMN=VALUE", multiple=True, help=WHERE_HELP)
 @click.option("--all", "everything", is_flag=True, help="All rows of the target.")
 @click.option("--quarantined", is_flag=True, help="Rows that were quarantined.")
 @click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="As for run.")
@@ -46,8 +47,9 @@ def command(
 ) -> int:
     """Run a job again for rows that it has already written.
 
-    The job's incremental read takes the named rows of the target as absent. Deleting them and writing what is computed
-    anew is one transaction; other rows are left untouched. Says how many rows it is about, and asks.
+    The job's incremental read takes the named rows of the target as absent. Deleting them and writing
+    what is computed anew is one transaction; other rows are left untouched. Says how many rows it is
+    about, and asks.
     """
     if not (conditions or everything or quarantined) or (conditions and everything):
         raise click.UsageError("say which rows: --where COLUMN=VALUE, --quarantined, or --all")

@@ -64,9 +64,9 @@ def command(
 ) -> int:
     """Run a pipeline or a job; the word `run` may be left out.
 
-    --max-workers wins over RUN_PIPELINE_MAX_WORKERS, which wins over what the pipeline says; without any of them jobs
-    run one after the other. The last line names the run, its result and the command that shows more; with -o json
-    stdout is the record of the run.
+    --max-workers wins over RUN_PIPELINE_MAX_WORKERS, which wins over what the pipeline says; without any
+    of them jobs run one after the other. The last line names the run, its result and the command that
+    shows more; with -o json stdout is the record of the run.
     """
     params = parameters(settings)
     check_name(invocation, name)
@@ -81,7 +81,10 @@ def command(
 
 
 def parameters(settings: Iterable[str]) -> dict[str, str]:
-    """Return NAME=VALUE options as a mapping. Raises `click.BadParameter` for other forms and repeated names."""
+    """Return NAME=VALUE options as a mapping.
+
+    Raises `click.BadParameter` for other forms and repeated names.
+    """
     given: dict[str, str] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -94,7 +97,8 @@ def parameters(settings: Iterable[str]) -> dict[str, str]:
 
 
 def check_name(invocation: Invocation, name: str) -> None:
-    """Find a mistyped command before the project is looked at. Names of the project are the loader's to check.
+    """Find a mistyped command before the project is looked at. Names of the project are the loader's to
+    check.
 
     Raises `UsageError` when there is no such file and the word is near to a command.
     """

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from runner.cli.console import BOLD, RED, Part, Styled
+from runner.cli.console import BOLD, DIM, RED, Part, Styled
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
 from runner.cli.sentences import error_text, rows_text
@@ -107,7 +107,10 @@ def _errors(run: PipelineRun) -> Iterator[list[Part]]:
     if found:
         yield [""]
     for owner, error in found:
-        first, *rest = error_text(error).splitlines()
+        first, *rest = error_text(error).splitlines() or [""]
+        if error.category == "skipped":
+            yield [Styled("skipped", DIM), f" {owner}: {error.message}"]
+            continue
         yield [Styled("error", RED), f" in {owner}: {first}"]
         for line in rest:
             yield [f"  {line}"]

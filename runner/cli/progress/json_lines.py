@@ -16,7 +16,10 @@ _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ER
 
 
 class JsonProgress:
-    """Renders events with structlog. `verbosity` below 0 leaves out what is below a warning; the end stays."""
+    """Renders events with structlog.
+
+    `verbosity` below 0 leaves out what is below a warning; the end stays.
+    """
 
     def __init__(self, write: Callable[[dict[str, Any]], None], verbosity: int = 0) -> None:
         self._logger = event_logger(write)

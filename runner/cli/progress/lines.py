@@ -20,8 +20,15 @@ from runner.records import PipelineRun, RunRecord, Status
 GOOD = (Status.SUCCESS, Status.SKIPPED)
 
 
+def _is_about_own_table(event: Noticed) -> bool:
+    """Whether a notice is about a table of the engine, which is of no interest to most."""
+    return event.code.startswith("table.") and str(event.details.get("table", "")).startswith("ops.")
+
+
 class LineProgress:
-    """Says what happens. `verbosity` below 0: only warnings and failures; above 0: steps and landings, too."""
+    """Says what happens. `verbosity` below 0: only warnings and failures; above 0: steps and landings,
+    too.
+    """
 
     def __init__(self, console: Console, verbosity: int = 0) -> None:
         self._console = console
@@ -67,7 +74,7 @@ class LineProgress:
         self._console.say(f"{record.job_id}: ", word, job_outcome(record).removeprefix(word.text))
 
     def _notice(self, event: Noticed) -> None:
-        if event.level == "info" and self._verbosity < 0:
+        if event.level == "info" and self._verbosity < (1 if _is_about_own_table(event) else 0):
             return
         job = f" {event.job_id}:" if event.job_id else ""
         style = {"warning": YELLOW, "error": RED}.get(event.level, DIM)
