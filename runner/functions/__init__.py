@@ -1,4 +1,6 @@
-"""The project's own functions: found by name, checked against their signature, and called row by row or batch by batch."""
+"""The project's own functions: found by name, checked against their signature, and called row by row or batch
+by batch.
+"""
 
 from runner.functions.batches import call_batch, call_batch_async
 from runner.functions.collecting import ROW_ERRORS, Drained, RowFailure, Stopped
@@ -9,5 +11,6 @@ from runner.functions.rows import drain_rows, drain_rows_async
 
 __all__ = [
     "ROW_ERRORS", "Drained", "Function", "FunctionNotFound", "RowFailure", "Stopped", "call_batch",
-    "call_batch_async", "chunks", "chunks_async", "drain_rows", "drain_rows_async", "load_function", "load_package",
+    "call_batch_async", "chunks", "chunks_async", "drain_rows", "drain_rows_async", "load_function",
+    "load_package",
 ]  # fmt: skip

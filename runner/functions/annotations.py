@@ -1,7 +1,7 @@
 """Annotations of a project's functions, as far as they say which values a YAML file may give.
 
-Only the simple ones are understood: str, int, float, bool, list, dict, Path, None, unions and Literal of them. Whatever
-else a function is annotated with accepts every value.
+The simple ones are understood: str, int, float, bool, list, dict, Path, None, Literal, and unions of them.
+Whatever else a parameter is annotated with accepts every value.
 """
 
 from __future__ import annotations
@@ -11,22 +11,25 @@ import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-# For annotations that are strings and whose names are imported only under TYPE_CHECKING.
-_KNOWN = {"Path": Path, "Literal": Literal, "Any": Any, "Union": Union, "Optional": typing.Optional}
+# For annotations that are text and whose names are imported for type checkers only.
+_KNOWN = {
+    "Annotated": Annotated, "Any": Any, "Literal": Literal, "Optional": typing.Optional, "Path": Path,
+    "Union": Union,
+}  # fmt: skip
 
 
 def resolve(target: Callable[..., Any], signature: inspect.Signature) -> dict[str, Any]:
-    """Return the annotations of the parameters as objects; those that cannot be resolved are left out."""
-    names = {**_KNOWN, **getattr(inspect.unwrap(target), "__globals__", {})}
+    """Return the parameters' annotations as objects; those that cannot be resolved are left out."""
+    names = _KNOWN | getattr(inspect.unwrap(target), "__globals__", {})
     resolved = {}
     for name, parameter in signature.parameters.items():
         if parameter.annotation is not parameter.empty:
-            holder = types.SimpleNamespace(__annotations__={name: parameter.annotation})
+            one = types.SimpleNamespace(__annotations__={name: parameter.annotation})
             try:
-                resolved[name] = typing.get_type_hints(holder, globalns=names)[name]
-            except Exception:  # noqa: BLE001, S112 - evaluating someone else's annotation; unknown ones are accepted
+                resolved[name] = typing.get_type_hints(one, globalns=names)[name]
+            except Exception:  # noqa: BLE001, S112 - an annotation may be any expression; not resolved: not checked
                 continue
     return resolved
 
@@ -38,33 +41,36 @@ def accepts(annotation: Any, value: object) -> bool:
         return any(accepts(choice, value) for choice in inner)
     if origin is Literal:
         return any(type(value) is type(choice) and value == choice for choice in inner)
-    if annotation in (None, type(None)):
-        return value is None
     if annotation is Path:
         return isinstance(value, str | Path)
-    if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if annotation is str:
-        return isinstance(value, str | Path)
-    kind = origin or annotation
-    return isinstance(value, kind) if kind in (str, bool, list, dict) else True
+    if annotation in (int, float):  # a bool is no number here, and an int is also a float
+        return isinstance(value, int if annotation is int else int | float) and not isinstance(value, bool)
+    if annotation in (None, types.NoneType, str, bool):
+        return isinstance(value, annotation or types.NoneType)
+    if (origin or annotation) is list:
+        return isinstance(value, list) and all(accepts(inner[0], item) for item in value if inner)
+    if (origin or annotation) is dict:
+        return isinstance(value, dict) and all(accepts(inner[1], item) for item in value.values() if inner)
+    return True
 
 
 def as_annotated(annotation: Any, value: Any) -> Any:
-    """Return a str as a `Path`, or a `Path` as a str, where the annotation wants only the other.
-
-    A parameter of type `path` is a `Path`; a function that takes a str means its text.
+    """Return a str as `Path` where the annotation says Path (and not also str), also in lists; the rest as it
+    is.
     """
-    choices = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    if isinstance(value, str) and Path in choices and str not in choices:
-        return Path(value)
-    if isinstance(value, Path) and str in choices and Path not in choices:
-        return str(value)
-    return value
+    inner = get_args(annotation)
+    if isinstance(value, list) and get_origin(annotation) is list:
+        return [as_annotated(inner[0], item) for item in value]
+    choices = inner if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    return Path(value) if isinstance(value, str) and Path in choices and str not in choices else value
 
 
-def wanted_text(annotation: Any) -> str:
-    """Return an annotation as a reader would write it."""
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+def expectation(annotation: Any) -> str:
+    """Return an annotation in words for an error message: `int`, `str | None`, `one of 'a', 'b'`."""
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(map(repr, get_args(annotation)))}"
+    if get_origin(annotation) in (Union, types.UnionType):
+        return " or ".join(expectation(choice) for choice in get_args(annotation))
+    if annotation in (None, types.NoneType):
+        return "null"
+    return annotation.__name__ if type(annotation) is type else str(annotation)

@@ -1,4 +1,4 @@
-"""Batch functions: one call a record batch."""
+"""Batch functions: one call a record batch. There is no bad row here: whatever one raises fails its step."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import FunctionFailed
+from runner.functions.collecting import FAILURES
 from runner.functions.function import Function
 
 if TYPE_CHECKING:
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
 
 
 def call_batch(function: Function, batch: pa.RecordBatch, arguments: Mapping[str, Any]) -> pa.RecordBatch:
-    """Call a plain batch function. Raises `FunctionFailed` for whatever it raises or returns besides a record batch."""
+    """Call a plain batch function. Raises `FunctionFailed` for what it raises, or returns besides a record
+    batch.
+    """
     try:
-        result = function.target(batch, **arguments)
-    except Exception as error:
+        return _record_batch(function.target(batch, **arguments))
+    except FAILURES as error:
         raise FunctionFailed(function.name, error) from error
-    return _record_batch(function, result)
 
 
 async def call_batch_async(
@@ -26,16 +28,19 @@ async def call_batch_async(
 ) -> pa.RecordBatch:
     """Await a coroutine batch function. Raises as `call_batch` does."""
     try:
-        result = await function.target(batch, **arguments)
-    except Exception as error:
+        return _record_batch(await function.target(batch, **arguments))
+    except FAILURES as error:
         raise FunctionFailed(function.name, error) from error
-    return _record_batch(function, result)
 
 
-def _record_batch(function: Function, result: Any) -> pa.RecordBatch:
+def _record_batch(result: Any) -> pa.RecordBatch:
     import pyarrow as pa
 
-    if not isinstance(result, pa.RecordBatch):
-        problem = TypeError(f"returned {type(result).__name__}; expected a pyarrow.RecordBatch")
-        raise FunctionFailed(function.name, problem)
-    return result
+    if isinstance(result, pa.RecordBatch):
+        return result
+    hint = (
+        "; combine its chunks with `table.combine_chunks().to_batches()`"
+        if isinstance(result, pa.Table)
+        else ""
+    )
+    raise TypeError(f"returned {type(result).__name__}; expected a pyarrow.RecordBatch{hint}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import FunctionFailed
-from runner.functions.collecting import Collector, Stopped
+from runner.functions.collecting import FAILURES, Collector, Stopped, outputs_of
 from runner.functions.function import Function
-from runner.functions.rows import CHUNK_BYTES
+from runner.functions.rows import CHUNK_BYTES, CHUNK_ROWS, outputs_of_async
 from runner.ports import Row, StopFlag
 
 if TYPE_CHECKING:
@@ -20,33 +21,28 @@ def chunks(
     arguments: Mapping[str, Any],
     *,
     stop: StopFlag,
-    chunk_rows: int = 10_000,
+    chunk_rows: int = CHUNK_ROWS,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[list[Row] | pa.RecordBatch]:
-    """Call a plain extract function and yield what it yields: rows in lists, record batches as they are.
+    """Call a plain extract function and yield what it gives: rows in bounded lists, record batches as they
+    are.
 
-    Raises `FunctionFailed` for whatever it raises, or yields besides rows and record batches; `Stopped` when the
-    flag is raised.
+    Raises `FunctionFailed` for whatever it raises, or gives besides rows and record batches; `Stopped` as
+    soon as the flag is raised.
     """
-    collector = Collector(function.name, None, chunk_rows, chunk_bytes)
+    packer = _Packer(function, chunk_rows, chunk_bytes)
     try:
-        for item in function.target(**arguments) or ():
+        if stop.stopped:
+            raise Stopped  # noqa: TRY301 - so that all ways out are in one place
+        for item in outputs_of(function.target(**arguments), packer.single):
+            yield from packer.pack(item)
             if stop.stopped:
-                raise Stopped
-            if type(item).__name__ == "RecordBatch":
-                if collector.rest():
-                    yield collector.flush().rows or []
-                yield item
-                continue
-            collector.add(item)
-            if len(collector.values) >= collector.due and collector.full():
-                yield collector.flush().rows or []
+                raise Stopped  # noqa: TRY301 - as above
+        yield from packer.rest()
     except Stopped:
         raise
-    except Exception as error:
+    except FAILURES as error:
         raise FunctionFailed(function.name, error) from error
-    if collector.rest():
-        yield collector.flush().rows or []
 
 
 async def chunks_async(
@@ -54,37 +50,48 @@ async def chunks_async(
     arguments: Mapping[str, Any],
     *,
     stop: StopFlag,
-    chunk_rows: int = 10_000,
+    chunk_rows: int = CHUNK_ROWS,
     chunk_bytes: int = CHUNK_BYTES,
-) -> AsyncIterator[list[Row] | pa.RecordBatch]:
-    """`chunks` for async generators, and for coroutine functions that return rows."""
-    collector = Collector(function.name, None, chunk_rows, chunk_bytes)
+) -> AsyncGenerator[list[Row] | pa.RecordBatch, None]:
+    """Do as `chunks` for async generators, and for coroutine functions that return rows."""
+    packer = _Packer(function, chunk_rows, chunk_bytes)
     try:
-        async for item in _items(function.target(**arguments)):
-            if stop.stopped:
-                raise Stopped
-            if type(item).__name__ == "RecordBatch":
-                if collector.rest():
-                    yield collector.flush().rows or []
-                yield item
-                continue
-            collector.add(item)
-            if len(collector.values) >= collector.due and collector.full():
-                yield collector.flush().rows or []
+        if stop.stopped:
+            raise Stopped  # noqa: TRY301 - so that all ways out are in one place
+        async with aclosing(outputs_of_async(function.target(**arguments), packer.single)) as items:
+            async for item in items:
+                for piece in packer.pack(item):
+                    yield piece
+                if stop.stopped:
+                    raise Stopped  # noqa: TRY301 - as above
+        for piece in packer.rest():
+            yield piece
     except Stopped:
         raise
-    except Exception as error:
+    except FAILURES as error:
         raise FunctionFailed(function.name, error) from error
-    if collector.rest():
-        yield collector.flush().rows or []
 
 
-async def _items(source: Any) -> AsyncIterator[Any]:
-    if not hasattr(source, "__aiter__"):
-        source = await source
-    if hasattr(source, "__aiter__"):
-        async for item in source:
-            yield item
-    else:
-        for item in source or ():
-            yield item
+class _Packer:
+    """Collects rows into lists; a record batch goes alone, after the rows before it."""
+
+    def __init__(self, function: Function, chunk_rows: int, chunk_bytes: int) -> None:
+        import pyarrow as pa
+
+        self._record_batch = pa.RecordBatch
+        self.single = (dict, pa.RecordBatch)
+        self._collector = Collector(function.name, None, chunk_rows, chunk_bytes)
+
+    def pack(self, item: Any) -> Sequence[list[Row] | pa.RecordBatch]:
+        """Take one item and return what is now ready to go on."""
+        collector = self._collector
+        if isinstance(item, self._record_batch):
+            return [*self.rest(), item]
+        collector.add(item)
+        if len(collector.values) >= collector.due and collector.full():
+            return self.rest()
+        return ()
+
+    def rest(self) -> Sequence[list[Row]]:
+        """Return the rows that are still here, if any."""
+        return [self._collector.flush().rows or []] if self._collector else ()

@@ -1,16 +1,17 @@
-"""Finds the project's code and the functions in it, without touching `sys.path`."""
+"""Finds the project's code, and the functions in it, without touching `sys.path`."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pkgutil
 import sys
 from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 from runner.errors import FunctionFailed, RunPipelineError, UsageError, did_you_mean
+from runner.functions.collecting import FAILURES
 from runner.functions.function import Function
 
 
@@ -26,40 +27,30 @@ class FunctionNotFound(RunPipelineError):
         self.near = near
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.problem}" + (f" ({self.near})" if self.near else "")
+        return f"{self.name}: {self.problem}" + (f", {self.near}" if self.near else "")
 
 
 def load_package(project: Path, package: str) -> None:
-    """Make PROJECT/`package` importable under its name. Does nothing if the folder does not exist.
+    """Make the folder PROJECT/`package` importable as `package`; a project without that folder has no code.
 
-    Raises `UsageError` when a package of that name is already loaded from another folder, and `FunctionNotFound` when
-    its `__init__` cannot be imported.
+    Raises `UsageError` when this process has a package of that name from another folder, and
+    `FunctionNotFound` when its `__init__` raises.
     """
     folder = project.absolute() / package
-    loaded = sys.modules.get(package)
-    if loaded is not None:
-        _check_same(package, folder, loaded)
-        return
     if not folder.is_dir():
         return
-    init = folder / "__init__.py"
-    search = [str(folder)]
-    if init.is_file():
-        spec = importlib.util.spec_from_file_location(package, init, submodule_search_locations=search)
-    else:
-        spec = ModuleSpec(package, None, is_package=True)
-        spec.submodule_search_locations = search
-    if spec is None:
-        raise UsageError(f"{init} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[package] = module
-    if spec.loader is None or not init.is_file():
+    if package in sys.modules:
+        _check_same(package, folder, sys.modules[package])
         return
+    spec = _package_spec(package, folder)
+    module = module_from_spec(spec)
+    sys.modules[package] = module
     try:
-        spec.loader.exec_module(module)
+        if spec.loader is not None:
+            spec.loader.exec_module(module)
     except BaseException as error:
-        del sys.modules[package]
-        if isinstance(error, Exception):
+        del sys.modules[package]  # what could not be imported must not look as if it had been
+        if isinstance(error, FAILURES):
             raise FunctionNotFound(package, _import_problem(package, error)) from error
         raise
 
@@ -69,38 +60,60 @@ def load_function(name: str) -> Function:
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except FAILURES as error:
         if isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}."):
-            raise FunctionNotFound(name, f"there is no module {error.name}", _near_module(str(error.name))) from None
+            missing = str(error.name)
+            raise FunctionNotFound(name, f"there is no module {missing!r}", _near_module(missing)) from None
         raise FunctionNotFound(name, _import_problem(module_name, error)) from error
     target = getattr(module, attribute, None)
     if not callable(target):
-        near = did_you_mean(attribute, [n for n, v in vars(module).items() if callable(v)])
-        raise FunctionNotFound(name, f"{module_name} has no function {attribute}", near)
-    return Function.of(name, target)
+        near = did_you_mean(attribute, [key for key, value in vars(module).items() if callable(value)])
+        raise FunctionNotFound(name, f"module {module_name!r} has no function {attribute!r}", near)
+    try:
+        return Function.of(name, target)
+    except (TypeError, ValueError) as error:
+        raise FunctionNotFound(name, f"its signature cannot be read: {error}") from error
+
+
+def _package_spec(package: str, folder: Path) -> ModuleSpec:
+    """Return the spec of a package in a folder, whether or not it has an `__init__.py`."""
+    init = folder / "__init__.py"
+    if init.is_file():
+        spec = spec_from_file_location(package, init, submodule_search_locations=[str(folder)])
+        if spec is not None:
+            return spec
+    spec = ModuleSpec(package, None, is_package=True)
+    spec.submodule_search_locations = [str(folder)]
+    return spec
 
 
 def _check_same(package: str, folder: Path, loaded: ModuleType) -> None:
-    places = [Path(place) for place in getattr(loaded, "__path__", [])]
-    if folder.is_dir() and folder.resolve() not in [place.resolve() for place in places]:
-        raise UsageError(
-            f"package {package!r} of {folder} cannot be loaded: this process already has it from"
-            f" {', '.join(map(str, places)) or getattr(loaded, '__file__', 'elsewhere')}",
-            hint="give the projects' packages different names: `package` in runner.toml",
-        )
+    """Raise `UsageError` unless the loaded package is the one in that folder."""
+    places = [Path(place) for place in getattr(loaded, "__path__", ())]
+    if folder.resolve() in [place.resolve() for place in places]:
+        return
+    there = ", ".join(map(str, places)) or getattr(loaded, "__file__", None) or "the standard library"
+    raise UsageError(
+        f"package {package!r} of {folder} cannot be loaded: this process has {package!r} from {there}",
+        hint="give the project's code another name with `package` in configs/runner.toml",
+    )
 
 
-def _import_problem(module: str, error: Exception) -> str:
+def _import_problem(module: str, error: BaseException) -> str:
+    """Return what an import raised, and in which line of the project's code."""
     if isinstance(error, SyntaxError):
-        place = f"{error.filename}:{error.lineno}"
+        what, place = error.msg, f"{error.filename}:{error.lineno}"
     else:
-        place = FunctionFailed(module, error).location
-    text = f"importing {module} failed: {type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
+        what, place = str(error), FunctionFailed(module, error).location
+    text = f"importing {module!r} raised {type(error).__name__}: {what}"
     return f"{text} ({place})" if place else text
 
 
 def _near_module(name: str) -> str:
-    parent, _, _ = name.rpartition(".")
-    path = getattr(sys.modules.get(parent), "__path__", None)
-    siblings = [f"{parent}.{info.name}" for info in pkgutil.iter_modules(path)] if path else []
-    return did_you_mean(name, siblings)
+    parent = name.rpartition(".")[0]
+    folders = getattr(sys.modules.get(parent), "__path__", None)
+    return (
+        did_you_mean(name, [f"{parent}.{found.name}" for found in pkgutil.iter_modules(folders)])
+        if folders
+        else ""
+    )

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from runner.errors import FunctionFailed
-from runner.functions.collecting import ROW_ERRORS, Collector, Drained, Stopped
+from runner.functions.collecting import (
+    FAILURES,
+    ITERATED,
+    ROW_ERRORS,
+    Collector,
+    Drained,
+    Stopped,
+    outputs_of,
+)
 from runner.functions.function import Function
 from runner.ports import Row, StopFlag
 
-CHUNK_BYTES = 16_000_000
-"""About how many bytes of outputs are collected before they go on."""
+CHUNK_ROWS = 10_000
+"""How many outputs go on together, at most."""
 
-CHECKPOINT_EVERY = 100
-"""Rows after which a coroutine that never waits gives the loop a turn."""
+CHUNK_BYTES = 16_000_000
+"""About how many bytes of outputs go on together, at most (one larger output goes alone)."""
+
+CHECKPOINT_EVERY = 50
+"""Rows after which coroutines that never wait give the event loop a turn."""
 
 
 def drain_rows(
@@ -24,46 +36,51 @@ def drain_rows(
     *,
     stop: StopFlag,
     names: Sequence[str] | None = None,
-    chunk_rows: int = 10_000,
+    chunk_rows: int = CHUNK_ROWS,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[Drained]:
-    """Call a plain row function for each row and yield its outputs in bounded pieces, in order.
+    """Call a plain row function for each row and yield its outputs in order, in bounded pieces.
 
-    `names`: the columns that the consumer takes; outputs are then collected as column lists. Without, as rows.
-    Nothing is yielded when there is neither output nor failure. Raises `FunctionFailed` for an error that is not
-    about one row, and `Stopped` when the flag is raised, also between two outputs of a generator.
+    `names`: the columns that the consumer takes; outputs are then collected as column lists, what they lack
+    as None. Without names: as rows. Nothing is yielded when there is neither output nor failure.
+
+    Raises `FunctionFailed` for an error that is not about one row, and `Stopped` as soon as the flag is
+    raised, also between two outputs of a generator.
     """
     target = function.target
     collector = Collector(function.name, names, chunk_rows, chunk_bytes)
-    values, extend, exact = collector.values, collector.values.extend, collector.exact
-    pick, fit = collector.pick, collector.fit
+    values, extend = collector.values, collector.values.extend
+    exact, pick, fit = collector.exact, collector.pick, collector.fit
     for index, row in enumerate(rows):
         if stop.stopped:
             raise Stopped
         collector.begin(index)
         try:
             result = target(row, **arguments)
-            if result is None:
-                continue
-            for output in (result,) if type(result) is dict else result:
-                if type(output) is dict and len(output) == exact:
-                    try:
-                        extend(pick(output))
-                    except KeyError:
+            if type(result) is dict:
+                collector.add(result)
+            else:
+                for output in result if type(result) in ITERATED else outputs_of(result):
+                    if type(output) is dict and len(output) == exact:
+                        try:
+                            extend(pick(output))
+                        except KeyError:
+                            extend(fit(output))
+                    else:
                         extend(fit(output))
-                else:
-                    extend(fit(output))
-                if len(values) >= collector.due and collector.full():
-                    yield collector.spill()
-                if stop.stopped:
-                    raise Stopped
+                    if len(values) >= collector.due and collector.full():
+                        yield collector.spill()
+                    if stop.stopped:
+                        raise Stopped  # noqa: TRY301 - a call instead would be paid for each output
         except ROW_ERRORS as error:
             collector.reject(error)
         except Stopped:
             raise
-        except Exception as error:  # whatever else a project's function raises
+        except FAILURES as error:
             raise FunctionFailed(function.name, error) from error
-    if collector.rest():
+        if len(values) >= collector.due and collector.full():
+            yield collector.flush()
+    if collector:
         yield collector.flush()
 
 
@@ -74,10 +91,10 @@ async def drain_rows_async(
     *,
     stop: StopFlag,
     names: Sequence[str] | None = None,
-    chunk_rows: int = 10_000,
+    chunk_rows: int = CHUNK_ROWS,
     chunk_bytes: int = CHUNK_BYTES,
-) -> AsyncIterator[Drained]:
-    """`drain_rows` for coroutine functions and async generators: one row after the other, on the event loop."""
+) -> AsyncGenerator[Drained, None]:
+    """Do as `drain_rows` for coroutine functions and async generators: row after row, on the event loop."""
     from anyio.lowlevel import checkpoint
 
     collector = Collector(function.name, names, chunk_rows, chunk_bytes)
@@ -88,27 +105,36 @@ async def drain_rows_async(
             await checkpoint()
         collector.begin(index)
         try:
-            result = function.target(row, **arguments)
-            if hasattr(result, "__aiter__"):
-                async for output in result:
+            async with aclosing(outputs_of_async(function.target(row, **arguments))) as outputs:
+                async for output in outputs:
                     collector.add(output)
                     if len(collector.values) >= collector.due and collector.full():
                         yield collector.spill()
                     if stop.stopped:
-                        raise Stopped
-                continue
-            result = await result
-            if result is None:
-                continue
-            for output in (result,) if type(result) is dict else result:
-                collector.add(output)
-                if len(collector.values) >= collector.due and collector.full():
-                    yield collector.spill()
+                        raise Stopped  # noqa: TRY301 - as in drain_rows
         except ROW_ERRORS as error:
             collector.reject(error)
         except Stopped:
             raise
-        except Exception as error:  # whatever else a project's function raises
+        except FAILURES as error:
             raise FunctionFailed(function.name, error) from error
-    if collector.rest():
+        if len(collector.values) >= collector.due and collector.full():
+            yield collector.flush()
+    if collector:
         yield collector.flush()
+
+
+async def outputs_of_async(result: Any, single: type | tuple[type, ...] = dict) -> AsyncGenerator[Any, None]:
+    """Yield the outputs of an async generator, or those in what a coroutine returns (see `outputs_of`)."""
+    if not hasattr(result, "__aiter__"):
+        result = await result
+    if not hasattr(result, "__aiter__"):
+        for output in outputs_of(result, single):
+            yield output
+        return
+    try:
+        async for output in result:
+            yield output
+    finally:
+        if isinstance(result, AsyncGenerator):
+            await result.aclose()

@@ -1,12 +1,15 @@
 """Values between Python, Arrow and the declared column types: `decode_rows` one way, `RowEncoder` the other.
 
-Nothing is converted silently. `pyarrow` by itself turns 1.5 into 1, a naive time into UTC, True into 1.0 and
+Nothing is converted silently. pyarrow by itself turns 1.5 into 1, a naive time into UTC, True into 1.0 and
 bytes into text; here each of these is a bad row that names column, value and what was expected.
 """
 
 from runner.types.casting import SchemaMismatch
-from runner.types.decoding import decode_rows
+from runner.types.decoding import UndecodableValue, decode_rows
 from runner.types.encoding import BadCell, Encoded, RowEncoder
 from runner.types.schema import arrow_schema, arrow_type
 
-__all__ = ["BadCell", "Encoded", "RowEncoder", "SchemaMismatch", "arrow_schema", "arrow_type", "decode_rows"]
+__all__ = [
+    "BadCell", "Encoded", "RowEncoder", "SchemaMismatch", "UndecodableValue", "arrow_schema", "arrow_type",
+    "decode_rows",
+]  # fmt: skip

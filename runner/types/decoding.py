@@ -1,7 +1,7 @@
 """Arrow batches as rows, the cheap way.
 
-`RecordBatch.to_pylist` spends four fifths of its time on time zones. Here timestamps go through int64, and the
-dictionaries are made by one generated comprehension a schema.
+`RecordBatch.to_pylist` spends four fifths of its time on time zones. Here timestamps come from their
+integers, and the dictionaries from one generated comprehension a schema.
 """
 
 from __future__ import annotations
@@ -12,56 +12,107 @@ from functools import lru_cache
 from json import JSONDecoder
 from typing import TYPE_CHECKING, Any
 
+from runner.errors import RunPipelineError
 from runner.ports import Row
 from runner.specs import ColumnSpec
 from runner.types.schema import arrow_type
-from runner.types.values import EPOCH
+from runner.types.values import EPOCH, show
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
+class UndecodableValue(RunPipelineError):
+    """A value of a source table that Python cannot hold: an infinite time, text that is not JSON."""
+
+    category = "data"
+
+    def __init__(self, column: str, value: str, expected: str) -> None:
+        super().__init__(column, value, expected)
+        self.column = column
+        self.value = value
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"column {self.column!r} holds {self.value}; expected {self.expected}"
+
+
 def decode_rows(batch: pa.RecordBatch, columns: Sequence[ColumnSpec]) -> list[Row]:
-    """Return the rows of a batch as dictionaries with the named columns, in that order.
+    """Return the rows of a batch as dictionaries of the named columns, in that order.
 
-    Timestamps become aware UTC datetimes, `numeric` Decimal, `json` the decoded value. The batch may carry more
-    columns. Raises `KeyError` for a column that it does not carry, `ValueError` for text that is not JSON.
+    Timestamps become aware UTC datetimes, `numeric` Decimal, `json` the value that its text stands for. The
+    batch may carry further columns. Raises `UndecodableValue`, and `KeyError` for a column that the batch
+    does not carry.
     """
-    lists = [_values(batch.column(column.name), column.type) for column in columns]
-    return _maker(tuple(column.name for column in columns))(*lists) if lists else [{} for _ in range(batch.num_rows)]
+    if not columns:
+        return [{} for _ in range(batch.num_rows)]
+    lists = [_values(batch.column(column.name), column) for column in columns]
+    return _row_maker(tuple(column.name for column in columns))(*lists)
 
 
-def _values(array: pa.Array, column_type: str) -> list[Any]:
-    """Return one column as Python values."""
-    if column_type == "timestamp":
-        return _times(array)
-    values: list[Any] = array.to_pylist()
-    return _documents(values) if column_type == "json" else values
+def _values(array: pa.Array, column: ColumnSpec) -> list[Any]:
+    match column.type:
+        case "timestamp":
+            return _times(array, column.name)
+        case "json":
+            return _documents(array, column.name)
+        case _:
+            return _plain(array, column)
 
 
-def _times(array: pa.Array) -> list[Any]:
+def _plain(array: pa.Array, column: ColumnSpec) -> list[Any]:
+    try:
+        values: list[Any] = array.to_pylist()
+    except (OverflowError, ValueError) as error:
+        raise UndecodableValue(
+            column.name, f"a {column.type} ({error})", "one that Python can hold"
+        ) from error
+    return values
+
+
+def _times(array: pa.Array, name: str) -> list[Any]:
     import pyarrow as pa
 
-    ticks = array.cast(arrow_type("timestamp")).cast(pa.int64()).to_pylist()
-    if array.null_count:
-        return [None if tick is None else EPOCH + timedelta(0, 0, tick) for tick in ticks]
-    return [EPOCH + timedelta(0, 0, tick) for tick in ticks]
+    if getattr(array.type, "tz", None) is None:
+        raise UndecodableValue(name, f"{array.type} values", "times with a time zone")
+    ticks: list[Any] = array.cast(arrow_type("timestamp")).view(pa.int64()).to_pylist()
+    try:
+        if array.null_count:
+            return [None if tick is None else EPOCH + timedelta(0, 0, tick) for tick in ticks]
+        return [EPOCH + timedelta(0, 0, tick) for tick in ticks]
+    except OverflowError:
+        tick = max((tick for tick in ticks if tick is not None), key=abs)
+        value = f"a time {tick} microseconds from 1970"
+        raise UndecodableValue(name, value, "a time in the years 1 to 9999") from None
 
 
-def _documents(texts: list[Any]) -> list[Any]:
+def _documents(array: pa.Array, name: str) -> list[Any]:
     decode = JSONDecoder().decode
-    return [None if text is None else decode(text) for text in texts]
+    text = None
+    try:
+        return [None if text is None else decode(text) for text in array.to_pylist()]
+    except (ValueError, RecursionError) as error:
+        text = next(text for text in array.to_pylist() if text is not None and not _is_json(text))
+        raise UndecodableValue(name, show(text), f"JSON text ({error})") from error
+
+
+def _is_json(text: str) -> bool:
+    try:
+        JSONDecoder().decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 @lru_cache(maxsize=256)
-def _maker(names: tuple[str, ...]) -> Callable[..., list[Row]]:
-    """Return a function of one list a column that returns the rows, made for these column names."""
-    variables = [f"v{position}" for position in range(len(names))]
-    lists = [f"c{position}" for position in range(len(names))]
-    literal = ", ".join(f"{name!r}: {variable}" for name, variable in zip(names, variables, strict=True))
-    source = (
-        f"lambda {', '.join(lists)}: "
-        f"[{{{literal}}} for {', '.join(variables)}, in zip({', '.join(lists)}, strict=True)]"
-    )
-    maker: Callable[..., list[Row]] = eval(source)  # noqa: S307 - made of numbered names and quoted literals only
+def _row_maker(names: tuple[str, ...]) -> Callable[..., list[Row]]:
+    """Return a function that makes rows of one list for each of these columns.
+
+    It is a lambda like `lambda c0, c1: [{'id': v0, 'at': v1} for v0, v1 in zip(c0, c1, strict=True)]`.
+    """
+    lists = ", ".join(f"c{position}" for position in range(len(names)))
+    values = ", ".join(f"v{position}" for position in range(len(names)))
+    items = ", ".join(f"{name!r}: v{position}" for position, name in enumerate(names))
+    source = f"lambda {lists}: [{{{items}}} for {values}, in zip({lists}, strict=True)]"
+    maker: Callable[..., list[Row]] = eval(source)  # noqa: S307 - numbered names and quoted column names only
     return maker

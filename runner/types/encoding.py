@@ -1,24 +1,21 @@
-"""Rows of Python values as Arrow batches of a declared schema, strictly: good rows go on, bad ones are named.
-
-A column is looked at as a whole: one set of its value types usually proves it good, and Arrow builds the array.
-Only when that proof fails is every value of the column asked (`runner.types.values`).
-"""
+"""Rows as Arrow batches of declared columns, strictly: the good go on in order, the bad are named."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from decimal import Decimal
+from functools import partial
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import did_you_mean
 from runner.ports import Batch, Row
 from runner.specs import ColumnSpec
-from runner.types.casting import SchemaMismatch, is_lossless
+from runner.types.casting import SchemaMismatch, cast_column
+from runner.types.columns import array_of
 from runner.types.schema import arrow_schema, arrow_type
-from runner.types.values import EPOCH, STRICT, json_text, show
+from runner.types.values import show
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BadCell:
-    """Why a row is bad: its position in the input, the first column that does not fit, and the reason.
-
-    `reason` says value and expectation; `key` are the values of the key columns as text, `row` the whole row.
+    """Why a row is bad: its position in the input, the first column that does not fit, and the reason, which
+    says value and expectation. `key` is the values of the key columns as text, `row` the whole row as it
+    came.
     """
 
     index: int
@@ -40,27 +37,28 @@ class BadCell:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The good rows in order, and the bad ones (one `BadCell` a row, in order). Together they are the input."""
+    """The good rows, and one `BadCell` for each bad row, both in order; together they are the input."""
 
     batch: pa.RecordBatch
     bad: list[BadCell] = field(default_factory=list)
 
 
 class RowEncoder:
-    """Makes record batches of declared columns.
+    """Makes record batches of the given columns.
 
-    A value None (or a missing column) is NULL, and a bad row where the column is required or part of `key`.
+    None, or a column that is not given, is NULL; where the column is `required` or part of `key` the row is
+    bad.
     """
 
     def __init__(self, columns: Sequence[ColumnSpec], *, key: Sequence[str] = ()) -> None:
+        self.schema: pa.Schema = arrow_schema(columns)
         self._columns = tuple(columns)
-        self._names = tuple(column.name for column in self._columns)
+        self._names = tuple(column.name for column in columns)
         self._key = tuple(key)
-        self._needed = {c.name for c in self._columns if c.required} | set(self._key)
-        self.schema = arrow_schema(self._columns)
+        self._needed = {column.name for column in columns if column.required}.union(key)
 
     def encode(self, batch: Batch) -> Encoded:
-        """Encode a batch of any shape. Raises `SchemaMismatch` for an Arrow batch with a column of another kind."""
+        """Encode a batch of any shape. Raises as `encode_arrow` does."""
         if batch.arrow is not None:
             return self.encode_arrow(batch.arrow)
         if batch.columns is not None:
@@ -68,109 +66,124 @@ class RowEncoder:
         return self.encode_rows(batch.rows or [])
 
     def encode_rows(self, rows: Sequence[Row]) -> Encoded:
-        """Encode dictionaries. A key that is no column makes its row a bad row."""
-        raise_unknown: dict[int, tuple[str, str]] = {}
-        known = set(self._names)
-        for index, row in enumerate(rows):
-            if not row.keys() <= known:
-                name = next(name for name in row if name not in known)
-                raise_unknown[index] = (name, self._unknown(name))
-        columns = {name: [row.get(name) for row in rows] for name in self._names}
-        return self._encode(columns, len(rows), raise_unknown, lambda index: rows[index])
+        """Encode dictionaries. A key that is no column makes its row bad."""
+        batch = _Encoding(self._names, len(rows), rows.__getitem__)
+        columns = self._transposed(rows)
+        if columns is None:
+            known = set(self._names)
+            for index, row in enumerate(rows):
+                if not row.keys() <= known:
+                    name = next(name for name in row if name not in known)
+                    batch.reject(name, index, self._unknown(name))
+            columns = {name: [row.get(name) for row in rows] for name in self._names}
+        return self._encode(batch, columns)
 
     def encode_columns(self, columns: Mapping[str, list[Any]], length: int) -> Encoded:
-        """Encode lists of equal length. Columns that are not given are NULL."""
-        bad: dict[int, tuple[str, str]] = {}
+        """Encode lists of equal length. A name that is no column makes every row bad."""
+        batch = _Encoding(self._names, length, lambda index: {name: columns[name][index] for name in columns})
         for name in columns:
             if name not in self._names:
-                bad = dict.fromkeys(range(length), (name, self._unknown(name)))
-                break
-        return self._encode(columns, length, bad, lambda i: {name: values[i] for name, values in columns.items()})
+                for index in range(length):
+                    batch.reject(name, index, self._unknown(name))
+        return self._encode(batch, columns)
 
-    def encode_arrow(self, batch: pa.RecordBatch) -> Encoded:
-        """Encode an Arrow batch by column names."""
-        for name in batch.schema.names:
+    def encode_arrow(self, given: pa.RecordBatch) -> Encoded:
+        """Encode a record batch by its column names, casting where nothing can be lost.
+
+        Raises `SchemaMismatch` for a column that is unknown, there twice, or of a type that means something
+        else.
+        """
+        batch = _Encoding(self._names, given.num_rows, partial(_row_of, given))
+        names = given.schema.names
+        for name in names:
             if name not in self._names:
                 raise SchemaMismatch(name, self._unknown(name))
-        columns: dict[str, list[Any]] = {}
+            if names.count(name) > 1:
+                raise SchemaMismatch(name, "occurs more than once")
         for column in self._columns:
-            if column.name in batch.schema.names:
-                array = batch.column(column.name)
-                if not is_lossless(array.type, column.type):
-                    raise SchemaMismatch(column.name, f"a batch has {array.type} where {column.type} is declared")
-                columns[column.name] = array.to_pylist()
-        return self.encode_columns(columns, batch.num_rows)
+            if column.name in names:
+                reject = partial(batch.reject, column.name)
+                array = cast_column(column.name, given.column(column.name), column.type, reject)
+                batch.arrays[column.name] = array
+        return self._finish(batch)
 
-    def _encode(
-        self,
-        columns: Mapping[str, list[Any]],
-        length: int,
-        bad: dict[int, tuple[str, str]],
-        row_at: Callable[[int], Row],
-    ) -> Encoded:
+    def _encode(self, batch: _Encoding, columns: Mapping[str, list[Any]]) -> Encoded:
+        for column in self._columns:
+            if column.name in columns:
+                reject = partial(batch.reject, column.name)
+                batch.arrays[column.name] = array_of(column.type, columns[column.name], reject)
+        return self._finish(batch)
+
+    def _finish(self, batch: _Encoding) -> Encoded:
+        """Add what is missing, refuse rows that lack what they need, and part the good rows from the bad."""
         import pyarrow as pa
 
-        arrays = []
         for column in self._columns:
-            values = columns.get(column.name)
-            array = pa.nulls(length, arrow_type(column.type)) if values is None else self._array(column, values, bad)
-            if column.name in self._needed and array.null_count:
-                for index, ok in enumerate(array.is_valid().to_pylist()):
-                    if not ok:
-                        bad.setdefault(index, (column.name, "expected a value, the column is required"))
-            arrays.append(array)
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema) if arrays else None
-        if not bad:
-            return Encoded(batch)
-        batch = batch.filter(pa.array([index not in bad for index in range(length)], pa.bool_()))
-        return Encoded(batch, [self._cell(i, *bad[i], row_at(i)) for i in sorted(bad)])
+            if column.name not in batch.arrays:
+                batch.arrays[column.name] = pa.nulls(batch.length, arrow_type(column.type))
+            if column.name in self._needed:
+                why = "part of the key" if column.name in self._key else "required"
+                batch.refuse_nulls(column.name, f"expected a value, the column is {why}, got None")
+        arrays = [batch.arrays[name] for name in self._names]
+        good = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        if not batch.bad:
+            return Encoded(good)
+        kept = pa.array([index not in batch.bad for index in range(batch.length)], pa.bool_())
+        return Encoded(good.filter(kept), [self._cell(batch, index) for index in sorted(batch.bad)])
 
-    def _array(self, column: ColumnSpec, values: list[Any], bad: dict[int, tuple[str, str]]) -> pa.Array:
-        import pyarrow as pa
-
+    def _transposed(self, rows: Sequence[Row]) -> dict[str, list[Any]] | None:
+        """Return the rows' columns, or None if not every row is a dictionary of exactly these columns."""
+        width = len(self._names)
+        if width < 2 or set(map(type, rows)) != {dict} or sum(map(len, rows)) != width * len(rows):
+            return None
         try:
-            array = _quick(column.type, values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, TypeError, ValueError, RecursionError):
-            array = None
-        if array is not None:
-            return array
-        strict = STRICT[column.type]
-        exact: list[Any] = []
-        for index, value in enumerate(values):
-            try:
-                exact.append(None if value is None else strict(value))
-            except ValueError as error:
-                exact.append(None)
-                bad.setdefault(index, (column.name, f"{error}, got {show(value)}"))
-        return pa.array(exact, arrow_type(column.type))
+            values = list(chain.from_iterable(map(itemgetter(*self._names), rows)))
+        except KeyError:
+            return None
+        return {name: values[position::width] for position, name in enumerate(self._names)}
 
-    def _cell(self, index: int, column: str, reason: str, row: Row) -> BadCell:
-        key = ", ".join(f"{name}={show(row.get(name))}" for name in self._key)
-        return BadCell(index, column, reason, key, row)
+    def _cell(self, batch: _Encoding, index: int) -> BadCell:
+        row = batch.row_at(index)
+        column, reason = batch.bad[index]
+        return BadCell(
+            index, column, reason, ", ".join(f"{name}={show(row.get(name))}" for name in self._key), row
+        )
 
     def _unknown(self, name: str) -> str:
-        near = did_you_mean(name, self._names)
-        return f"unknown column {name!r}; expected one of {', '.join(self._names)}" + (f" ({near})" if near else "")
+        hint = did_you_mean(str(name), self._names)
+        return f"unknown column {name!r}; expected one of {', '.join(self._names)}" + (
+            f", {hint}" if hint else ""
+        )
 
 
-_QUICK: dict[str, frozenset[type]] = {
-    "string": frozenset({str}),
-    "int64": frozenset({int}),
-    "float64": frozenset({float}),
-    "numeric": frozenset({int, Decimal}),
-    "bool": frozenset({bool}),
-    "date": frozenset({date}),
-    "bytes": frozenset({bytes}),
-}
+class _Encoding:
+    """One batch while it is encoded: its arrays by column, and the first reason why a row is bad."""
+
+    def __init__(self, names: tuple[str, ...], length: int, row_at: Callable[[int], Row]) -> None:
+        self.length = length
+        self.row_at = row_at
+        self.arrays: dict[str, pa.Array] = {}
+        self.bad: dict[int, tuple[str, str]] = {}
+
+    def reject(self, column: str, index: int, reason: str) -> None:
+        """Note that the row at `index` is bad."""
+        self.bad.setdefault(index, (column, reason))
+
+    def refuse_nulls(self, column: str, reason: str) -> None:
+        """Reject the rows without a value in a column."""
+        array = self.arrays[column]
+        if array.null_count:
+            for index, missing in enumerate(array.is_null().to_pylist()):
+                if missing:
+                    self.reject(column, index, reason)
 
 
-def _quick(column_type: str, values: list[Any]) -> pa.Array | None:
-    import pyarrow as pa
-
-    types = set(map(type, values))
-    types.discard(type(None))
-    if column_type == "json":
-        return pa.array([None if value is None else json_text(value) for value in values], pa.utf8())
-    if column_type == "timestamp" or not types <= _QUICK[column_type]:
-        return None
-    return pa.array(values, arrow_type(column_type))
+def _row_of(batch: pa.RecordBatch, index: int) -> Row:
+    row: Row = {}
+    for name in batch.schema.names:
+        value = batch.column(name)[index]
+        try:
+            row[name] = value.as_py()
+        except (ValueError, OverflowError):  # beyond what Python's types can hold
+            row[name] = str(value)
+    return row

@@ -46,8 +46,8 @@ def arrow_type(column_type: str) -> pa.DataType:
 
 
 def arrow_schema(columns: Sequence[ColumnSpec]) -> pa.Schema:
-    """Return the schema of a batch of these columns. All fields are nullable: whether a value may be missing is
-    checked row by row (`RowEncoder`), because Arrow itself does not enforce it.
+    """Return the schema of a batch of these columns. All fields are nullable: whether a value may be missing
+    is checked row by row (`RowEncoder`), because Arrow itself does not enforce it.
     """
     import pyarrow as pa
 
