@@ -28,6 +28,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from errno import EDQUOT, EFBIG, ENOSPC
 from typing import Any, ClassVar
 
 _OTHERS_CODE = (os.path.dirname(os.__file__) + os.sep, os.path.dirname(__file__) + os.sep, "<")
@@ -312,7 +313,7 @@ def category_of(error: BaseException) -> str:
     """Return the stable category word of any exception: its own, or `disk_full`, or `bug` for the unknown."""
     if isinstance(error, RunPipelineError):
         return error.category
-    if isinstance(error, OSError) and error.errno in (28, 122):  # ENOSPC, EDQUOT
+    if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT, EFBIG):  # EFBIG: `ulimit -f`
         return "disk_full"
     return "bug"
 
