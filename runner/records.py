@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, Self
 
 from runner.clock import format_utc, parse_utc
@@ -42,7 +43,7 @@ class ErrorInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data."""
-        return {"category": self.category, "message": self.message, "type": self.type, "step_id": self.step_id}
+        return {name: getattr(self, name) for name in ("category", "message", "type", "step_id")}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any] | str) -> Self:
@@ -104,7 +105,7 @@ class StepTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceIndicators:
-    """Four figures that say how a job did. Made by `from_timings`, by DESIGN's definitions (traps T7 to T9)."""
+    """Four figures that say how a job did, by the definitions of DESIGN (traps T7 to T9): `from_timings`."""
 
     query_efficiency: str
     transform_throughput: float
@@ -116,8 +117,9 @@ class PerformanceIndicators:
         """Derive the indicators from step timings.
 
         query_efficiency: summed duration of `read` steps, under 5,000 ms good, under 15,000 moderate, else
-        poor. transform_throughput: rows that left the last `call`, per second in calls. write_throughput: rows
-        written per second in writes. 0 where there is no time. bottleneck_step: the longest, first of equals.
+        poor. transform_throughput: rows that left the last `call`, per second in calls. write_throughput:
+        rows written per second in writes. 0 where there is no time. bottleneck_step: the longest, the first
+        of equals.
         """
         read_ms = sum(t.duration_ms for t in timings if t.op == "read")
         calls = [t for t in timings if t.op == "call"]
@@ -171,7 +173,7 @@ class RunRecord:
     warehouse: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready data. `step_timings`, `performance_indicators` and `warehouse` are left out when empty."""
+        """Return JSON-ready data, without `step_timings`, `performance_indicators`, `warehouse` when empty."""
         data: dict[str, Any] = {
             "run_id": self.run_id,
             "job_id": self.job_id,
@@ -244,7 +246,7 @@ class PipelineRun:
         return replace(self, jobs=(), totals=(self.rows_read, self.rows_written))
 
     def raise_for_status(self) -> Self:
-        """Return the run itself if it succeeded; raise `RunFailed` if anything in it failed or it was cancelled."""
+        """Return the run if it succeeded; raise `RunFailed` if anything in it failed or it was cancelled."""
         if self.status is not Status.SUCCESS:
             raise RunFailed(self)
         return self
@@ -288,13 +290,14 @@ def run_status(jobs: Sequence[RunRecord]) -> Status:
     """Fold the outcomes of a run's jobs into the run's own.
 
     Nothing failed: success. Something was cancelled: cancelled. Something failed: partial where another job
-    succeeded, else failure. A `partial` job has failed if it carries errors (a later commit failed); one that only
-    put rows into quarantine, within its limit, has not.
+    succeeded, else failure. A `partial` job has failed if it carries errors (a later commit failed); one that
+    only put rows into quarantine, within its limit, has not.
     """
     if any(job.status is Status.CANCELLED for job in jobs):
         return Status.CANCELLED
-    failed = any(job.status is Status.FAILURE or (job.status is Status.PARTIAL and job.errors) for job in jobs)
-    if not failed:
+    if not any(
+        job.status is Status.FAILURE or (job.status is Status.PARTIAL and job.errors) for job in jobs
+    ):
         return Status.SUCCESS
     landed = any(job.status in (Status.SUCCESS, Status.PARTIAL) for job in jobs)
     return Status.PARTIAL if landed else Status.FAILURE
@@ -310,5 +313,10 @@ def _status(word: str) -> Status:
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(cls)}
+    names = _field_names(cls)
     return {name: value for name, value in data.items() if name in names}
+
+
+@cache
+def _field_names(cls: type) -> frozenset[str]:
+    return frozenset(f.name for f in fields(cls))
