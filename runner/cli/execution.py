@@ -54,7 +54,6 @@ class _Watched:
     run_id: str = ""
     run: PipelineRun | None = None
     error: Exception | None = None
-    unclean: UncleanCancel | None = None
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, RunStarted):
@@ -80,7 +79,7 @@ def execute(invocation: Invocation, work: Work) -> ExitCode:
     watched.progress.finish(watched.run)
     if watched.run is None:  # a signal came before the run began
         return code or ExitCode.FAILED
-    _print_result(invocation, watched.run, watched.unclean)
+    _print_result(invocation, watched.run)
     return exit_code_of_run(watched.run, signal_code=code)
 
 
@@ -106,8 +105,7 @@ async def _work(invocation: Invocation, work: Work, watched: _Watched) -> None:
     async with PipelineRunner.open(invocation.settings) as pipelines:
         try:
             watched.run = await work(pipelines, watched.on_event)
-        except UncleanCancel as error:
-            watched.unclean = error
+        except UncleanCancel:  # the run's record says so; the deaf thread ends with the process
             watched.run = _stored(pipelines, watched.run_id)
         except anyio.get_cancelled_exc_class():
             watched.run = _stored(pipelines, watched.run_id)
@@ -144,11 +142,9 @@ def _progress(invocation: Invocation) -> Progress:
     return LineProgress(invocation.console, invocation.verbosity)
 
 
-def _print_result(invocation: Invocation, run: PipelineRun, unclean: UncleanCancel | None) -> None:
+def _print_result(invocation: Invocation, run: PipelineRun) -> None:
     """Print the run as data, and its last line: where data is a table, the line is the data."""
     console = invocation.console
-    if unclean is not None and invocation.log_format != "json":
-        console.say(f"{unclean}; it ends with the process")
     last = result_line(run, invocation.command("show", short_id(run.pipeline_run_id)))
     if invocation.output != "table":
         console.json(run.to_dict(), indent=2 if invocation.output == "json" else None)

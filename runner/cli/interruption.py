@@ -18,6 +18,8 @@ from runner.cli.signals import SignalWatch, exit_code_of, signals
 HEARING_S = 0.3
 """Seconds, on top of the grace period, that a blocked event loop has to come back."""
 
+LAST_WORDS = b"a function blocks the event loop: ended at once, the run will read as crashed\n"
+
 
 class Interruption:
     """Ties the process's signals to one run.
@@ -74,4 +76,6 @@ class Interruption:
     def _wait(self) -> None:
         number = os.read(self._reading, 1)
         if number and not self._heard.wait(self._limit):
+            # Not through the console: its lock may be held by the thread that blocks.
+            os.write(2, LAST_WORDS)
             os._exit(exit_code_of(number[0]))

@@ -23,7 +23,7 @@ run-pipeline logs 01KH4SATJ0 -o jsonl | jq .event_type"""
 @click.option("--job", type=RunnableName(), help="Only the events of this job.")
 @click.pass_obj
 def command(invocation: Invocation, run: str, job: str | None) -> None:
-    """Print the events of a run, in the order they were written.
+    """Print the events of a run.
 
     RUN is an id, the beginning of one, `last` or `last-failed`. Times are UTC. With -o json or jsonl: the
     events themselves.

@@ -1,0 +1,75 @@
+"""Names of pipelines and jobs: near ones in errors, completion in the shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from runner.cli.completion import names_of
+from runner.loader.index import index_project
+from tests.cli.conftest import DemoProject
+
+InProject = Callable[..., int]
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [("lits", "list"), ("validat", "validate"), ("helo", "hello"), ("greet_peopel", "greet_people")],
+)
+def test_a_mistyped_word_names_what_is_near(
+    word: str, near: str, in_project: InProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert in_project(word) == 2
+
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"did you mean {near!r}?" in shown.err
+
+
+def test_a_word_that_is_near_to_nothing_says_where_names_are(
+    in_project: InProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert in_project("xyzzy-quux") == 2
+    assert "run-pipeline list shows what there is" in capsys.readouterr().err
+
+
+def test_outside_of_a_project_the_error_says_how_to_get_one(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from runner.cli import main
+
+    monkeypatch.chdir(tmp_path_factory.mktemp("nowhere"))
+
+    assert main(["daily"]) == 2
+    assert "run-pipeline init NAME" in capsys.readouterr().err
+
+
+def test_completion_knows_the_names_that_the_loader_knows(project: DemoProject) -> None:
+    project.write("configs/jobs/deep/er/nested.yaml", "job_id: nested\n")
+
+    assert sorted(names_of(str(project.folder))) == index_project(project.folder).ids
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("run-pipeline he", {"hello"}),
+        ("run-pipeline r", {"run", "runs", "rescore"}),
+        ("run-pipeline run g", {"greet_people"}),
+        ("run-pipeline plan ", {"hello", "greet_people", "load_people"}),
+        ("run-pipeline --verb", {"--verbose"}),
+        ("run-pipeline hello --max", {"--max-workers"}),
+    ],
+)
+def test_the_shell_completes_commands_names_and_options(
+    words: str, expected: set[str], project: DemoProject
+) -> None:
+    count = len(words.split()) - (not words.endswith(" "))
+    done = project.run(
+        _RUN_PIPELINE_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(count),
+    )  # fmt: skip
+
+    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == expected
