@@ -21,7 +21,7 @@ from runner.loader.parameters import job_values
 from runner.loader.reader import MAX_BYTES, read_yaml
 from runner.loader.substitution import substitute
 from runner.loader.validation import validate
-from runner.specs import ENGINE_DATASET, DatasetSpec, JobSpec, PipelineSpec, TableRef, TableSpec
+from runner.specs import ENGINE_DATASET, DatasetSpec, JobSpec, PipelineSpec, TableRef, TableSpec, check_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Reading:
     def _same_id(self, document: Document, key: str) -> None:
         stem = document.file.stem
         written = document.root.text(key)
-        if written is not None and written != stem:
+        if written is not None and written != stem and is_id(written):
             self.report.add(
                 document, (key,), f"{shorten(written)} is not the name of the file", expected=repr(stem)
             )
@@ -180,6 +180,15 @@ class Reading:
             )
             return None
         return validate(TableSpec, document, self.report, path, {"dataset": dataset})
+
+
+def is_id(text: str) -> bool:
+    """Tell whether `text` could be an id; if not, its model says so and nothing else needs to."""
+    try:
+        check_id(text)
+    except ValueError:
+        return False
+    return True
 
 
 def members(pipeline: PipelineSpec) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import Problem
-from runner.specs import check_id
+from runner.specs import ENGINE_DATASET, check_id
 
 CONFIGS = "configs"
 COMMANDS = frozenset(
@@ -67,7 +67,11 @@ def index_project(root: Path) -> ProjectIndex:
     for file in _files(index, root / CONFIGS / "jobs", levels=MAX_FOLDERS):
         _enter(index, index.jobs, file, taken)
     for file in _files(index, root / CONFIGS / "tables", levels=0):
-        index.tables.setdefault(file.stem.partition(".")[0], []).append(file)
+        dataset = file.stem.partition(".")[0]
+        if dataset == ENGINE_DATASET:
+            index.refuse(file, f"dataset {dataset!r} belongs to the engine", expected="another dataset")
+        else:
+            index.tables.setdefault(dataset, []).append(file)
     return index
 
 

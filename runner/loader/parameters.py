@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from runner.loader.documents import Document, Report
-from runner.loader.nodes import shorten
 from runner.loader.substitution import Missing
 from runner.loader.validation import validate
 from runner.params import parse_param
@@ -70,9 +69,9 @@ def _value(
     try:
         value = parse_param(spec.type, text, project)
     except ValueError as error:
-        where = f"--set {name}={text}" if name in given else shorten(text)
+        where = f"--set {name}: " if name in given else ""
         path = ("params", name) if name in given else ("params", name, "default")
         reason, _, expected = str(error).partition("; expected ")
-        report.add(document, path, f"{where} is not of type {spec.type}: {reason}", expected=expected)
+        report.add(document, path, f"{where}{reason}", expected=expected)
         return sample
     return str(value) if isinstance(value, Path) else value

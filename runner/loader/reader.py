@@ -60,12 +60,12 @@ def _decode(data: bytes, file: str) -> str:
                 )
             ]
         )
+    data = data.removeprefix(b"\xef\xbb\xbf")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode()
     except UnicodeDecodeError as error:
-        start = error.start + len(data) - len(error.object)  # a byte order mark was cut off
-        line, column = _position(data, start)
-        message = f"byte 0x{data[start]:02x} is not UTF-8"
+        line, column = _position(data, error.start)
+        message = f"byte 0x{data[error.start]:02x} is not UTF-8"
         raise ConfigurationError([Problem(file=file, line=line, column=column, message=message)]) from error
 
 
@@ -160,7 +160,8 @@ class _Builder:
                 event, f"anchor &{shorten(event.anchor)[1:-1]}", "no anchors: each value where it is used"
             )
         if event.tag is not None:
-            self._fatal(event, f"tag {shorten(event.tag)}", "no tags: a value is what it looks like")
+            tag = shorten(event.tag.replace("tag:yaml.org,2002:", "!!"))[1:-1]
+            self._fatal(event, f"tag {tag}", "no tags: a value that begins with ! needs quotes")
         return node
 
     def _scalar(self, event: Any) -> None:
@@ -171,7 +172,7 @@ class _Builder:
             except AmbiguousScalar as error:
                 shown = shorten(event.value)
                 message = f"{shown[1:-1]} without quotes is {error}"
-                self._problem(message, node.line, node.column, f"quotes: {shown}{_instead(str(error))}")
+                self._problem(message, node.line, node.column, f"{shown} in quotes{_instead(str(error))}")
             except ValueError as error:
                 self._problem(str(error), node.line, node.column, "quotes, or a shorter number")
         self._place(node)
@@ -235,6 +236,8 @@ class _Builder:
 
 
 def _instead(reading: str) -> str:
-    if reading.startswith(("true", "false")):
-        return " or true, false"
-    return " or a plain decimal number" if "number" in reading else ""
+    """Return what else would say the same to everybody, as the end of a sentence."""
+    word = reading.partition(" ")[0]
+    if word in ("true", "false"):
+        return f", or {word}"
+    return ", or a plain decimal number" if "number" in reading else ""

@@ -61,6 +61,8 @@ def _report(model: type[BaseModel], document: Document, report: Report, prefix: 
     kind: str = item["type"]
     path, at_key = _place(document, prefix, loc)
     context: Mapping[str, Any] = item.get("ctx", {})
+    if kind == "too_short" and document.root.nearest(path).value:
+        return  # pydantic counts only the entries that fit; what is wrong with the others is told anyway
     if kind == "missing":
         report.add(document, path[:-1], f"key {path[-1]!r} is missing")
     elif kind == "extra_forbidden":

@@ -105,7 +105,7 @@ class Incremental(Spec):
     def _keys_fit(self) -> Self:
         if len(self.source_key) != len(self.target_key):
             raise Misfit(
-                f"{len(self.target_key)} columns; expected {len(self.source_key)}, as in source_key",
+                f"{len(self.target_key)} key columns; expected {len(self.source_key)}, as in source_key",
                 "target_key"
             )
         if (self.key_prefix or self.key_suffix) and len(self.source_key) > 1:
