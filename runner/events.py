@@ -32,7 +32,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A run began. `jobs` are (job_id, group) in plan order, so that a crashed run still knows what it owed."""
+    """A run began. `jobs` are (job_id, group) in plan order, so that a crashed run knows what it owed."""
 
     event_type: ClassVar[str] = "run.started"
 
@@ -120,7 +120,8 @@ class JobFinished(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noticed(Event):
     """Something worth saying that is not a failure. `code` is its event type in the log, for example
-    `incremental.ineffective`, `incremental.null_keys`, `rows.quarantined`, `rows.duplicate_keys`, `table.created`.
+    `incremental.ineffective`, `incremental.null_keys`, `rows.quarantined`, `rows.duplicate_keys`,
+    `table.created`.
     """
 
     event_type: ClassVar[str] = "notice"
@@ -148,7 +149,8 @@ class RunFinished(Event):
 EVENT_TYPES: dict[str, type[Event]] = {
     cls.event_type: cls
     for cls in (
-        RunStarted, JobStarted, StepProgress, StepFinished, JobRetrying, Landed, JobFinished, Noticed, RunFinished
+        RunStarted, JobStarted, StepProgress, StepFinished, JobRetrying, Landed, JobFinished, Noticed,
+        RunFinished,
     )
 }  # fmt: skip
 
@@ -224,4 +226,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return value
-

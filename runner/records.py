@@ -173,7 +173,7 @@ class RunRecord:
     warehouse: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready data, without `step_timings`, `performance_indicators`, `warehouse` when empty."""
+        """Return JSON-ready data, without `step_timings`, `performance_indicators`, `warehouse` if empty."""
         data: dict[str, Any] = {
             "run_id": self.run_id,
             "job_id": self.job_id,
@@ -295,9 +295,7 @@ def run_status(jobs: Sequence[RunRecord]) -> Status:
     """
     if any(job.status is Status.CANCELLED for job in jobs):
         return Status.CANCELLED
-    if not any(
-        job.status is Status.FAILURE or (job.status is Status.PARTIAL and job.errors) for job in jobs
-    ):
+    if not any(job.status is Status.FAILURE or (job.status is Status.PARTIAL and job.errors) for job in jobs):
         return Status.SUCCESS
     landed = any(job.status in (Status.SUCCESS, Status.PARTIAL) for job in jobs)
     return Status.PARTIAL if landed else Status.FAILURE
