@@ -15,9 +15,8 @@ from tempfile import TemporaryDirectory
 
 from harness import PYTHON, ROOT, Command, alternate, cli, ensure_environment, machine, table, verdict
 
-sys.path.insert(0, str(ROOT))
 
-from benchmarks.generate import forms, mail  # noqa: E402
+from generate import forms, mail
 
 
 def _commands(folder: Path, number: int) -> list[Command]:
