@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.cli.conftest import DemoProject, environment
+from tests.cli.demo_project import DemoProject, environment
 
 REPORT = """
 import sys
@@ -21,8 +21,12 @@ sys.exit(code)
 def modules_of(project: DemoProject, *args: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-P", "-c", REPORT, *args],
-        cwd=project.folder, env=environment({}), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=project.folder,
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stderr.splitlines() if line.startswith("modules:"))
     return set(line.split()[1:])

@@ -8,7 +8,7 @@ import pytest
 
 from runner.cli.completion import names_of
 from runner.loader.index import index_project
-from tests.cli.conftest import DemoProject
+from tests.cli.demo_project import DemoProject
 
 InProject = Callable[..., int]
 
@@ -69,7 +69,9 @@ def test_the_shell_completes_commands_names_and_options(
 ) -> None:
     count = len(words.split()) - (not words.endswith(" "))
     done = project.run(
-        _RUN_PIPELINE_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(count),
-    )  # fmt: skip
+        _RUN_PIPELINE_COMPLETE="bash_complete",
+        COMP_WORDS=words,
+        COMP_CWORD=str(count),
+    )
 
     assert {line.partition(",")[2] for line in done.stdout.splitlines()} == expected
