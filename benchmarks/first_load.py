@@ -11,7 +11,18 @@ from __future__ import annotations
 import shutil
 import sys
 
-from harness import alternate, by_hand, cli, ensure_environment, machine, project, ratio, restore, table, verdict
+from harness import (
+    alternate,
+    by_hand,
+    cli,
+    ensure_environment,
+    machine,
+    project,
+    ratio,
+    restore,
+    table,
+    verdict,
+)
 from scoring_project import CODE, CONFIGS, fill
 
 
@@ -36,7 +47,9 @@ def main() -> None:
             fill(saved, scored=0, new=events * 10)
             large = cli(folder, "-q", "score", name=f"run-pipeline, {events * 10:,} events", before=put_back)
             alternate([large], runs=1, warmup=0)
-            print(f"- {events * 10:,} events: {large.wall:.1f} s, peak {large.rss:.0f} MiB against {ours.rss:.0f} MiB")
+            print(
+                f"- {events * 10:,} events: {large.wall:.1f} s, peak {large.rss:.0f} MiB against {ours.rss:.0f} MiB"
+            )
             print(verdict("peak memory", large.rss, 400, 300, "MiB"))
 
 

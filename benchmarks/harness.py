@@ -51,7 +51,11 @@ class Command:
         with tempfile.TemporaryFile() as output:
             started = time.perf_counter()
             process = subprocess.Popen(
-                self.argv, cwd=self.cwd, env={**os.environ, **self.env}, stdout=output, stderr=subprocess.STDOUT
+                self.argv,
+                cwd=self.cwd,
+                env={**os.environ, **self.env},
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.perf_counter() - started
@@ -102,7 +106,9 @@ def table(commands: Sequence[Command]) -> str:
         walls = [sample.wall for sample in command.samples]
         cpu = median(sample.cpu for sample in command.samples)
         compared = (
-            f"{ratio(command, reference):.2f} | {difference(command, reference):+.3f}" if command is not reference else "1 | "
+            f"{ratio(command, reference):.2f} | {difference(command, reference):+.3f}"
+            if command is not reference
+            else "1 | "
         )
         lines.append(
             f"| {command.name} | {command.wall:.3f} ({min(walls):.3f} to {max(walls):.3f}) | {cpu:.2f} |"
@@ -113,7 +119,13 @@ def table(commands: Sequence[Command]) -> str:
 
 def verdict(text: str, value: float, must: float, aim: float, unit: str = "s") -> str:
     """Say how a figure stands to what it must be and to the aim."""
-    word = "meets the aim" if value <= aim else "meets the requirement" if value <= must else "MISSES the requirement"
+    word = (
+        "meets the aim"
+        if value <= aim
+        else "meets the requirement"
+        if value <= must
+        else "MISSES the requirement"
+    )
     return f"- {text}: {value:.3f} {unit}; must {must:g}, aim {aim:g}: {word}"
 
 
@@ -138,9 +150,16 @@ def project(configs: Mapping[str, str], code: Mapping[str, str]) -> Iterator[Pat
         yield folder
 
 
-def cli(folder: Path, *arguments: str, name: str = "run-pipeline", before: Callable[[], None] = lambda: None) -> Command:
+def cli(
+    folder: Path, *arguments: str, name: str = "run-pipeline", before: Callable[[], None] = lambda: None
+) -> Command:
     """The project's own command on a project folder."""
-    return Command(name, [str(ROOT / "bin" / "run-pipeline"), "--project", str(folder), *arguments], folder, before=before)
+    return Command(
+        name,
+        [str(ROOT / "bin" / "run-pipeline"), "--project", str(folder), *arguments],
+        folder,
+        before=before,
+    )
 
 
 def by_hand(script: str, folder: Path, *arguments: str, before: Callable[[], None] = lambda: None) -> Command:

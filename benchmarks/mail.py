@@ -9,14 +9,11 @@ functions of `jobs/` called one after the other, one insert a table, no incremen
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness import PYTHON, ROOT, Command, alternate, cli, ensure_environment, machine, table, verdict
-
-
 from generate import forms, mail
+from harness import PYTHON, ROOT, Command, alternate, cli, ensure_environment, machine, table, verdict
 
 
 def _commands(folder: Path, number: int) -> list[Command]:

@@ -10,7 +10,18 @@ from __future__ import annotations
 import shutil
 import sys
 
-from harness import alternate, by_hand, cli, difference, ensure_environment, machine, project, restore, table, verdict
+from harness import (
+    alternate,
+    by_hand,
+    cli,
+    difference,
+    ensure_environment,
+    machine,
+    project,
+    restore,
+    table,
+    verdict,
+)
 from scoring_project import CODE, CONFIGS, fill
 
 

@@ -94,7 +94,8 @@ _OBSERVATIONS = """
 INSERT INTO derived.observations
 SELECT 'obs:' || measurement_event_id || ':' || m, measurement_event_id, subject_id, occurred_at, binding_id, m, 13.0,
        TIMESTAMPTZ '2026-02-01 00:00:00+00'
-FROM derived.measurement_events, (VALUES ('phq9'), ('gad7'), ('phq15'), ('auditc'), ('pcptsd5'), ('cesd'), ('sleep')) v(m)
+FROM derived.measurement_events,
+     (VALUES ('phq9'), ('gad7'), ('phq15'), ('auditc'), ('pcptsd5'), ('cesd'), ('sleep')) v(m)
 """
 
 

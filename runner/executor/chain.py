@@ -7,14 +7,11 @@ was, and each step's own time can be told exactly.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
-from typing import cast
 
-import anyio
-
-from runner.errors import TimeLimitExceeded, UncleanCancel
+from runner.cancellation import time_limit
 from runner.executor.meter import Meter
 from runner.ports import Batch, Step
 from runner.specs import CONSUMING_OPS, StepSpec
@@ -66,50 +63,53 @@ class Chain:
 
     async def run(self, root: Node) -> None:
         """Pull everything that `root` gives through its consumers."""
-        await self._drive(root, None)
-
-    async def _drive(self, node: Node, batch: Batch | None) -> None:
-        node.started = True
         batches = 0
-        # A step's flow is an async generator: closing it is what ends a read in the database.
-        flow = cast("AsyncGenerator[Batch, None]", node.step.flow(batch))
-        async with aclosing(flow):
-            while (given := await self._timed_next(node, flow)) is not None:
-                if given.length:
-                    await self._hand_over(node, given)
-                if batch is None:
-                    batches += 1
-                    await self._after_batch(batches)
+        async with aclosing(self._outputs(root, Batch(0))) as outputs:
+            async for batch in outputs:
+                await self._hand_over(root, batch)
+                batches += 1
+                await self._after_batch(batches)
 
     async def _hand_over(self, node: Node, batch: Batch) -> None:
+        """Take a batch that `node` gave all the way down."""
         self._progress(node)
         last = len(node.children) - 1
         for index, child in enumerate(node.children):
-            await self._drive(child, batch if index == last else _copy(batch))
+            given = batch if index == last else _copy(batch)
+            async with aclosing(self._outputs(child, given)) as outputs:
+                async for output in outputs:
+                    await self._hand_over(child, output)
 
-    async def _timed_next(self, node: Node, flow: AsyncGenerator[Batch, None]) -> Batch | None:
+    async def _outputs(self, node: Node, batch: Batch) -> AsyncGenerator[Batch, None]:
+        """Yield what a step gives for a batch, its clock running only while it is asked."""
+        node.started = True
+        # Closing the flow is what ends a read in the database.
+        async with aclosing(node.step.flow(batch)) as flow:
+            while (output := await self._next(node, flow)) is not None:
+                if output.length:
+                    yield output
+
+    async def _next(self, node: Node, flow: AsyncGenerator[Batch, None]) -> Batch | None:
+        with self.charged_to(node):
+            return await anext(flow, None)
+
+    @contextmanager
+    def charged_to(self, node: Node) -> Iterator[None]:
+        """Charge the time inside to a step, within what is left of its limit; what is raised is its failure.
+
+        Raises `TimeLimitExceeded`.
+        """
         previous = self._meter.enter(node.step_id)
+        limit = node.spec.timeout or self._default_limit
+        spent = self._meter.spent_ns(node.step_id) / 1e9
         try:
-            return await self._next(node, flow)
+            with time_limit(f"step {node.step_id}", limit, spent=spent):
+                yield
         except BaseException:
             self.failed = self.failed or node
             raise
         finally:
             self._meter.enter(previous)
-
-    async def _next(self, node: Node, flow: AsyncGenerator[Batch, None]) -> Batch | None:
-        limit = node.spec.timeout or self._default_limit
-        if limit is None:
-            return await anext(flow, None)
-        remaining = max(0.0, limit - self._meter.spent_ns(node.step_id) / 1e9)
-        with anyio.move_on_after(remaining) as scope:
-            try:
-                return await anext(flow, None)
-            except UncleanCancel as error:
-                if scope.cancel_called:
-                    raise TimeLimitExceeded(f"step {node.step_id}", limit) from error
-                raise
-        raise TimeLimitExceeded(f"step {node.step_id}", limit)
 
 
 def _copy(batch: Batch) -> Batch:

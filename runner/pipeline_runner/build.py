@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runner.executor import BuildStep
 from runner.functions import load_function
 from runner.ports import FunctionThreads, Step, StepContext
@@ -22,22 +24,23 @@ def step_builder(settings: Settings, threads: FunctionThreads) -> BuildStep:
             case ExtractSpec():
                 from runner.steps.extract import ExtractStep
 
-                return ExtractStep(spec, context, function=load_function(spec.function), threads=threads,
-                                   connection=_connection(settings, spec.connection), batch_rows=settings.batch_rows)  # fmt: skip
+                return ExtractStep(spec, context, **calling(spec))
             case CallSpec():
                 from runner.steps.call import CallStep
 
-                return CallStep(spec, context, function=load_function(spec.function), threads=threads,
-                                connection=_connection(settings, spec.connection), batch_rows=settings.batch_rows)  # fmt: skip
+                return CallStep(spec, context, **calling(spec))
             case WriteSpec():
                 from runner.steps.write import WriteStep
 
                 return WriteStep(spec, context, threads=threads)
-            case _:
-                raise AssertionError(f"no step for op {getattr(spec, 'op', '?')!r}")
+        raise TypeError(f"no step for {type(spec).__name__}")
+
+    def calling(spec: ExtractSpec | CallSpec) -> dict[str, Any]:
+        return {
+            "function": load_function(spec.function),
+            "threads": threads,
+            "connection": settings.connections[spec.connection] if spec.connection else None,
+            "batch_rows": settings.batch_rows,
+        }
 
     return build
-
-
-def _connection(settings: Settings, name: str | None) -> object:
-    return settings.connections[name] if name else None

@@ -8,7 +8,7 @@ the work in the database before it returns.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -170,9 +170,9 @@ class Step(Protocol):
     def counts(self) -> StepCounts:
         """What has flowed so far."""
 
-    def flow(self, batch: Batch | None) -> AsyncIterator[Batch]:
+    def flow(self, batch: Batch) -> AsyncGenerator[Batch, None]:
         """Yield what comes of one batch: nothing from a write, perhaps many from a call. Steps that consume none
-        (read, extract) are given None once and yield everything they bring in.
+        (read, extract) are given an empty batch once and yield everything they bring in.
         """
 
 
@@ -180,11 +180,11 @@ class Step(Protocol):
 class StepContext:
     """What a step may use, made by the executor for one attempt of one job.
 
-    `target`: which of the landing's targets a write stages for; `incremental`: the incremental part of a read or
-    extract, and `tracked` its index in the landing's tracking, if the job writes its target.
-    `wanted`: the column names that the only consumer, a write, takes (None otherwise). `input_columns`: declared
-    columns of the rows that come in, where known. `key_of` gives the text of the incremental key that a row came from. `writer` is None in jobs without a write. `notice(level, code,
-    message, details)` tells people. `as_of` is the run's logical time, UTC.
+    `target`: which of the landing's targets a write stages for. `incremental`: the incremental part of a read or
+    extract, and `tracked` its index in the landing's tracking, if the job writes its target. `wanted`: the column
+    names that the only consumer, a write, takes (None otherwise). `input_columns`: declared columns of the rows that
+    come in, where known. `key_of` gives the text of the incremental key that a row came from. `writer` is None in jobs
+    without a write. `notice(level, code, message, details)` tells people. `as_of` is the run's logical time, UTC.
     """
 
     plan: RunPlan

@@ -261,5 +261,4 @@ class StepCounts:
     rows_out: int = 0
     rows_read: int | None = None
     rows_written: int | None = None
-    rows_quarantined: int = 0
     batches: int = 0

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.functions import Drained, Function, call_batch, call_batch_async, drain_rows, drain_rows_async
 from runner.ports import BadRow, Batch, FunctionThreads, Row, StepContext, StepCounts
-from runner.quarantine import BadRowGate, content_of
+from runner.quarantine import BadRowGate, bad_row
 from runner.specs import CallSpec
 from runner.types import decode_rows
 from runner.types.inferring import columns_of
@@ -46,12 +46,11 @@ class CallStep:
         self._step_id = spec.step_id
         self._gate = BadRowGate(spec.step_id, spec.on_bad_row, spec.max_bad_rows, context.writer)
 
-    async def flow(self, batch: Batch | None) -> AsyncIterator[Batch]:
+    async def flow(self, batch: Batch) -> AsyncGenerator[Batch, None]:
         """Yield what the function makes of one batch, in pieces of bounded size.
 
         Raises `FunctionFailed`, `BadRows`, and `UncleanCancel` when the function does not stop.
         """
-        assert batch is not None, "a call consumes rows"
         self.counts.batches += 1
         self.counts.rows_in += batch.length
         if self._function.shape == "batch":
@@ -96,12 +95,10 @@ class CallStep:
 
     async def _refuse(self, rows: list[Row], drained: Drained) -> None:
         if drained.failures:
-            self.counts.rows_quarantined += len(drained.failures)
             await self._gate.take([self._bad_row(rows[bad.index], bad.reason) for bad in drained.failures])
 
     def _bad_row(self, row: Row, reason: str) -> BadRow:
-        key = self._context.key_of(row)
-        return BadRow(step_id=self._step_id, key=key, column="", reason=reason, content=content_of(row))
+        return bad_row(self._step_id, row, key=self._context.key_of(row), reason=reason)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work for this step in a thread that stops with it."""
@@ -114,9 +111,8 @@ class CallStep:
         if batch.arrow is not None:
             known = {column.name: column for column in self._context.input_columns}
             return decode_rows(batch.arrow, columns_of(batch.arrow.schema, known))
-        assert batch.columns is not None
-        names = tuple(batch.columns)
-        return [dict(zip(names, values, strict=True)) for values in zip(*batch.columns.values(), strict=True)]
+        columns = batch.columns or {}
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _as_arrow(batch: Batch) -> pa.RecordBatch:

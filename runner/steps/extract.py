@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import FunctionFailed
 from runner.functions import Function, chunks, chunks_async
-from runner.ports import Batch, FunctionThreads, Row, StepContext, StepCounts
+from runner.ports import Batch, FunctionThreads, IncrementalRead, Row, StepContext, StepCounts
 from runner.specs import ColumnSpec, ExtractSpec, Identify
 from runner.types import RowEncoder
 
@@ -38,14 +38,16 @@ class ExtractStep:
         self._threads = threads
         self._connection = connection
         self._batch_rows = batch_rows
-        self._keys = _key_encoder(context)
         self.counts = StepCounts(rows_read=0)
 
-    async def flow(self, batch: Batch | None) -> AsyncIterator[Batch]:
+    async def flow(self, batch: Batch) -> AsyncGenerator[Batch, None]:
         """Yield what is new, in batches. Raises `FunctionFailed` and `WarehouseError`."""
         del batch
         arguments = self._function.arguments(
-            self._spec.with_, connection=self._connection, since=await self._since(), as_of=self._context.as_of
+            self._spec.with_,
+            connection=self._connection,
+            since=await self._since(),
+            as_of=self._context.as_of,
         )
         async with aclosing(self._chunks(arguments)) as found:
             async for chunk in found:
@@ -72,7 +74,9 @@ class ExtractStep:
         cursor, context = self._spec.cursor, self._context
         if cursor is None:
             return None
-        return await context.warehouse.greatest(context.plan.tables[cursor.ref], cursor.column, cursor.filters)
+        return await context.warehouse.greatest(
+            context.plan.tables[cursor.ref], cursor.column, cursor.filters
+        )
 
     async def _new(self, chunk: list[Row] | pa.RecordBatch) -> Batch | None:
         """Complete a chunk, keep what is new, and count it; None when nothing is."""
@@ -80,8 +84,8 @@ class ExtractStep:
             given = Batch(chunk.num_rows, arrow=chunk)
         else:
             rows = [self._completed(row) for row in chunk]
-            if self._keys is not None:
-                rows = await self._without_known(rows, self._keys)
+            if self._context.incremental is not None:
+                rows = await self._without_known(rows, self._context.incremental)
             given = Batch(len(rows), rows=rows)
         if not given.length:
             return None
@@ -105,11 +109,10 @@ class ExtractStep:
         text = ":".join(str(row[name]) for name in identify.from_)
         return f"{text}#{identify.suffix}" if identify.suffix else text
 
-    async def _without_known(self, rows: list[Row], encoder: RowEncoder) -> list[Row]:
-        context, read = self._context, self._context.incremental
-        assert read is not None
-        names = read.spec.source_key
-        encoded = encoder.encode_rows([{name: row.get(name) for name in names} for row in rows])
+    async def _without_known(self, rows: list[Row], read: IncrementalRead) -> list[Row]:
+        """Return the rows whose key the target lacks, and tell the landing which keys those are."""
+        context, names = self._context, read.spec.source_key
+        encoded = _key_encoder(read).encode_rows([{name: row.get(name) for name in names} for row in rows])
         if encoded.bad:
             bad = encoded.bad[0]
             problem = ValueError(f"key column {bad.column}: {bad.reason}")
@@ -122,11 +125,7 @@ class ExtractStep:
         return [row for row, new in zip(rows, missing, strict=True) if new]
 
 
-def _key_encoder(context: StepContext) -> RowEncoder | None:
+def _key_encoder(read: IncrementalRead) -> RowEncoder:
     """Return what types an extract's keys: source columns, with the types of the target columns they stand for."""
-    if context.incremental is None:
-        return None
-    spec, target = context.incremental.spec, context.incremental.target
-    pairs = zip(spec.source_key, spec.target_key, strict=True)
-    return RowEncoder([ColumnSpec(name=source, type=target.column(key).type) for source, key in pairs])
-
+    pairs = zip(read.spec.source_key, read.spec.target_key, strict=True)
+    return RowEncoder([ColumnSpec(name=source, type=read.target.column(key).type) for source, key in pairs])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from runner.ports import Batch, IncrementalRead, ReadQuery, StepContext, StepCounts
 from runner.specs import ReadSpec, RunPlan
@@ -41,7 +41,7 @@ class ReadStep:
         self._context = context
         self.counts = StepCounts(rows_read=0)
 
-    async def flow(self, batch: Batch | None) -> AsyncIterator[Batch]:
+    async def flow(self, batch: Batch) -> AsyncGenerator[Batch, None]:
         """Yield the table's rows as Arrow batches. Raises `WarehouseError` and `TimeLimitExceeded`."""
         del batch
         context, counts = self._context, self.counts

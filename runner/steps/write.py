@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import partial
 
 from runner.ports import BadRow, Batch, FunctionThreads, StepContext, StepCounts
-from runner.quarantine import BadRowGate, content_of
+from runner.quarantine import BadRowGate, bad_row
 from runner.specs import WriteSpec
 from runner.types import BadCell, RowEncoder
 
@@ -15,7 +15,8 @@ class WriteStep:
     """Stages rows; the executor lands them. A row that does not fit its table is a bad row, see `on_bad_row`."""
 
     def __init__(self, spec: WriteSpec, context: StepContext, *, threads: FunctionThreads) -> None:
-        assert context.target is not None, "a write has a target in its job's landing"
+        if context.writer is None or context.target is None:
+            raise ValueError(f"write {spec.step_id} has no landing to stage for")
         table = context.plan.tables[spec.ref]
         stamped = {*spec.set_on_insert, *spec.set_on_write}
         self._encoder = RowEncoder(
@@ -26,11 +27,11 @@ class WriteStep:
         self._step_id = spec.step_id
         self._gate = BadRowGate(spec.step_id, spec.on_bad_row, spec.max_bad_rows, context.writer)
         self._target = context.target
+        self._writer = context.writer
         self.counts = StepCounts(rows_written=0)
 
-    async def flow(self, batch: Batch | None) -> AsyncIterator[Batch]:
+    async def flow(self, batch: Batch) -> AsyncGenerator[Batch, None]:
         """Stage one batch; yields nothing. Raises `BadRows`, `SchemaMismatch` and what the warehouse raises."""
-        assert batch is not None and self._context.writer is not None, "a write consumes rows"
         counts = self.counts
         counts.batches += 1
         counts.rows_in += batch.length
@@ -38,15 +39,18 @@ class WriteStep:
             partial(self._encoder.encode, batch), self._context.stop, f"write {self._step_id}"
         )
         if encoded.bad:
-            counts.rows_quarantined += len(encoded.bad)
             await self._gate.take([self._bad_row(cell) for cell in encoded.bad])
         if encoded.batch.num_rows:
-            await self._context.writer.stage(self._target, encoded.batch)
-        for nothing in ():
-            yield nothing
+            await self._writer.stage(self._target, encoded.batch)
+        return
+        yield  # a flow that yields nothing
 
     def _bad_row(self, cell: BadCell) -> BadRow:
         key = self._context.key_of(cell.row) or cell.key or None
         return BadRow(
-            step_id=self._step_id, key=key, column=cell.column, reason=cell.reason, content=content_of(cell.row)
+            step_id=self._step_id,
+            key=key,
+            column=cell.column,
+            reason=cell.reason,
+            content=content_of(cell.row),
         )
