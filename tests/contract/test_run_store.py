@@ -22,11 +22,11 @@ AT = datetime(2026, 2, 12, 6, tzinfo=UTC)
 
 STORES: dict[str, Callable[[Path], RunStore]] = {
     "files": lambda folder: FileRunStore(folder / "runs"),
-    "memory": lambda folder: MemoryRunStore(),  # noqa: ARG005 - the same signature
+    "memory": lambda folder: MemoryRunStore(),
 }
 
 
-@pytest.fixture(params=STORES.values(), ids=STORES.keys())
+@pytest.fixture(params=list(STORES.values()), ids=list(STORES))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
     """An empty store of each kind."""
     made: RunStore = request.param(tmp_path)
@@ -154,7 +154,9 @@ def test_references_are_resolved(store: RunStore) -> None:
     assert failed in str(ambiguous.value)
 
 
-@pytest.mark.parametrize("reference", ["last", "last-failed", "", "0", "../..", "01ZZZZZZZZZZZZZZZZZZZZZZZZ", "*"])
+@pytest.mark.parametrize(
+    "reference", ["last", "last-failed", "", "0", "../..", "01ZZZZZZZZZZZZZZZZZZZZZZZZ", "*"]
+)
 def test_what_is_not_there_is_not_found(store: RunStore, reference: str) -> None:
     """In an empty store, by any reference."""
     with pytest.raises(RunNotFound):

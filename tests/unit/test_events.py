@@ -31,7 +31,9 @@ AT = datetime(2026, 2, 12, 6, tzinfo=UTC)
 ERROR = ErrorInfo(category="unavailable", message="gone", type="WarehouseUnavailable", step_id="read_me")
 
 ONE_OF_EACH: list[Event] = [
-    RunStarted(run_id="R", name="daily", jobs=(("a", "daily/x"), ("b", "")), max_workers=None, as_of=AT, pid=7),
+    RunStarted(
+        run_id="R", name="daily", jobs=(("a", "daily/x"), ("b", "")), max_workers=None, as_of=AT, pid=7
+    ),
     JobStarted(run_id="R", job_run_id="J", job_id="a", group="daily/x", queue_ms=1.5),
     StepProgress(run_id="R", job_run_id="J", job_id="a", step_id="read_me", rows=10_000),
     StepFinished(run_id="R", job_run_id="J", job_id="a", timing=StepTiming(step_id="read_me", op="read")),
@@ -43,7 +45,9 @@ ONE_OF_EACH: list[Event] = [
         job_id="a",
         record=RunRecord(run_id="J", job_id="a", status=Status.FAILURE, started_at=AT, errors=(ERROR,)),
     ),
-    Noticed(run_id="R", level="warning", code="incremental.ineffective", message="…", details={"keys": ["x"]}),
+    Noticed(
+        run_id="R", level="warning", code="incremental.ineffective", message="…", details={"keys": ["x"]}
+    ),
     RunFinished(run_id="R", status=Status.PARTIAL, duration_ms=3.25, errors=(ERROR,)),
 ]
 

@@ -87,7 +87,7 @@ def test_names_cannot_leave_their_folder(tmp_path: Path, name: str) -> None:
             lambda: folder.remove(name),
         ):
             with pytest.raises(ValueError, match="is not a file name"):
-                operation()  # type: ignore[no-untyped-call]
+                operation()
         assert folder.names() == []
 
 
@@ -114,7 +114,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
             lambda: folder.folder("folder"),
         ):
             with pytest.raises(OSError, match="inside/"):
-                operation()  # type: ignore[no-untyped-call]
+                operation()
         folder.replace("file", b"ours")
     assert not is_folder(inside / "folder")
     assert (outside / "file").read_bytes() == b"theirs"
