@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import anyio
@@ -78,6 +79,49 @@ async def run_in_thread(
         _cancel_again(cancelled)
         del cancelled
     return call.result()
+
+
+async def complete_in_thread(work: Callable[[], T]) -> T:
+    """Run brief blocking `work` to its end, also when cancelled, and return its value or raise its error.
+
+    For what must be given back, such as locks and open files: a thread that is cancelled otherwise would leave them
+    to nobody. A cancellation that came meanwhile reaches the caller at its next await. Work that has not begun
+    when it is cancelled never begins.
+    """
+    call = _Call(work)
+    cancelled: BaseException | None = None
+    try:
+        await _ended_or_expired(call, None)
+    except anyio.get_cancelled_exc_class() as error:
+        if not call.ended:
+            await _stop(call, lambda: None, "", None, error)
+        if not call.ended:
+            raise
+        cancelled = error
+    if cancelled is not None:
+        _cancel_again(cancelled)
+        del cancelled
+    return call.result()
+
+
+@contextmanager
+def time_limit(subject: str, limit: float | None, *, spent: float = 0) -> Iterator[None]:
+    """Bound what is awaited inside to `limit` seconds, of which `spent` are used up. None: unbounded.
+
+    Raises `TimeLimitExceeded` named after `subject`, also when a thread had to be given up.
+    """
+    if limit is None:
+        yield
+        return
+    with anyio.move_on_after(max(0.0, limit - spent)) as scope:
+        try:
+            yield
+        except UncleanCancel as error:
+            if scope.cancel_called:
+                raise TimeLimitExceeded(subject, limit) from error
+            raise
+    if scope.cancelled_caught:
+        raise TimeLimitExceeded(subject, limit)
 
 
 class _Call(Generic[T]):

@@ -39,15 +39,32 @@ class BadRowGate:
             await self._writer.stage_bad_rows(rows)
 
 
-def content_of(row: Row) -> str:
-    """Return a row as JSON text for the quarantine, cut at `MAX_CONTENT`; what JSON cannot say is said by repr."""
-    return json.dumps(row, ensure_ascii=False, default=_plain)[:MAX_CONTENT]
+def bad_row(step_id: str, row: Row, *, key: str | None, column: str = "", reason: str) -> BadRow:
+    """Describe a refused row so that any warehouse can keep it: `content` is the row as JSON text, cut at
+    `MAX_CONTENT`, and what is no valid text (lone surrogates) is escaped everywhere.
+    """
+    clean = _storable(key) if key is not None else None
+    return BadRow(
+        step_id=step_id, key=clean, column=column, reason=_storable(reason), content=_storable(_content(row))
+    )
+
+
+def _content(row: Row) -> str:
+    try:
+        text = json.dumps(row, ensure_ascii=False, default=_plain)
+    except (TypeError, ValueError, RecursionError):  # keys that JSON has not, or a row that contains itself
+        text = repr(row)
+    return text[:MAX_CONTENT]
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, bytes):
         return value[:MAX_CONTENT].decode("utf-8", "backslashreplace")
     return str(value)
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _sentence(row: BadRow) -> str:

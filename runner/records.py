@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Self
 
 from runner.clock import format_utc, parse_utc
-from runner.errors import RunFailed
+from runner.errors import RunFailed, category_of
 
 PIPELINE_RUN_SCHEMA = "run-pipeline/pipeline-run.v1"
 
@@ -40,6 +40,12 @@ class ErrorInfo:
     message: str
     type: str = ""
     step_id: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException, step_id: str = "") -> Self:
+        """Describe an exception; `step_id` is where it came from."""
+        name = type(error).__name__
+        return cls(category=category_of(error), message=str(error) or name, type=name, step_id=step_id)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data."""

@@ -12,16 +12,26 @@ from datetime import datetime
 
 import anyio
 
+from runner.cancellation import time_limit
 from runner.clock import monotonic_ns, utc_now
-from runner.errors import TimeLimitExceeded, UncleanCancel, is_retryable
-from runner.events import Event, JobFinished, JobRetrying, JobStarted, Landed, Noticed, StepFinished, StepProgress
+from runner.errors import RunPipelineError, TimeLimitExceeded, UncleanCancel, is_retryable
+from runner.events import (
+    Event,
+    JobFinished,
+    JobRetrying,
+    JobStarted,
+    Landed,
+    Noticed,
+    StepFinished,
+    StepProgress,
+)
 from runner.executor.chain import Chain, Node, parents
 from runner.executor.job_run import JobRun
 from runner.executor.keys import row_key
 from runner.executor.landing import incremental_reads, landing_spec, notices, write_targets
 from runner.executor.meter import Meter
 from runner.ids import new_ulid
-from runner.ports import LandingSpec, Release, Step, StepContext, StopFlag, Warehouse, Writer
+from runner.ports import LandingResult, LandingSpec, Release, Step, StepContext, StopFlag, Warehouse, Writer
 from runner.records import ErrorInfo, Status
 from runner.retry import Backoff
 from runner.specs import PlannedJob, ReadSpec, RunPlan, StepSpec, TableSpec, WriteSpec
@@ -68,8 +78,8 @@ class JobExecutor:
     async def run_job(self, job: PlannedJob, queue_ms: float = 0) -> Status:
         """Run a job to its end and return how it went for those that need it: success, partial or failure.
 
-        A partial job with errors counts as failure; with rows in quarantine, within their limit, it landed. Raises only cancellation and
-        `UncleanCancel`, after the job has been recorded as cancelled.
+        A partial job with errors counts as failure; with rows in quarantine, within their limit, it landed.
+        Raises only cancellation and `UncleanCancel`, after the job has been recorded as cancelled.
         """
         run = JobRun(job, new_ulid(), self._run_id, queue_ms, self._now(), Meter(self._clock), self._clock())
         self._emit(
@@ -77,7 +87,8 @@ class JobExecutor:
                        queue_ms=round(queue_ms, 3))
         )  # fmt: skip
         try:
-            await self._within_limit(run)
+            with time_limit(f"job {job.job_id}", job.spec.timeout or self._job_limit):
+                await self._attempts(run)
         except anyio.get_cancelled_exc_class():
             self._finish(run, cancelled=True)
             raise
@@ -88,14 +99,6 @@ class JobExecutor:
         except Exception as error:  # noqa: BLE001 - a failed job is a value: it stands in the record
             run.fail(error, run.failed_step)
         return self._finish(run, cancelled=False)
-
-    async def _within_limit(self, run: JobRun) -> None:
-        limit = run.job.spec.timeout or self._job_limit
-        if limit is None:
-            return await self._attempts(run)
-        with anyio.move_on_after(limit):
-            return await self._attempts(run)
-        raise TimeLimitExceeded(f"job {run.job.job_id}", limit)
 
     async def _attempts(self, run: JobRun) -> None:
         """Try until it works, the error is final, or the failing step's retries are used up."""
@@ -112,8 +115,7 @@ class JobExecutor:
                 self._emit(
                     JobRetrying(run_id=self._run_id, job_run_id=run.job_run_id, job_id=run.job.job_id,
                                 attempt=run.attempts, delay_ms=round(delay * 1000, 3),
-                                error=ErrorInfo(category=getattr(error, "category", "bug"), message=str(error),
-                                                type=type(error).__name__, step_id=step_id))
+                                error=ErrorInfo.of(error, step_id))
                 )  # fmt: skip
                 await anyio.sleep(delay)
                 run.attempts += 1
@@ -133,7 +135,9 @@ class JobExecutor:
         record = run.record(run.status(cancelled=cancelled), self._now(), self._clock)
         for timing in record.step_timings:
             self._emit(
-                StepFinished(run_id=self._run_id, job_run_id=run.job_run_id, job_id=run.job.job_id, timing=timing)
+                StepFinished(
+                    run_id=self._run_id, job_run_id=run.job_run_id, job_id=run.job.job_id, timing=timing
+                )
             )
         self._emit(
             JobFinished(run_id=self._run_id, job_run_id=run.job_run_id, job_id=run.job.job_id, record=record)
@@ -146,7 +150,9 @@ class JobExecutor:
 class _Attempt:
     """One pass over a job: its steps, their chain, and the landings."""
 
-    def __init__(self, executor: JobExecutor, run: JobRun, landing: LandingSpec, writer: Writer | None) -> None:
+    def __init__(
+        self, executor: JobExecutor, run: JobRun, landing: LandingSpec, writer: Writer | None
+    ) -> None:
         self._executor = executor
         self._run = run
         self._landing = landing
@@ -160,7 +166,11 @@ class _Attempt:
             progress=self._progress,
         )
         self._commit_every = min(
-            (spec.commit_every for spec in run.job.spec.steps if isinstance(spec, WriteSpec) and spec.commit_every),
+            (
+                spec.commit_every
+                for spec in run.job.spec.steps
+                if isinstance(spec, WriteSpec) and spec.commit_every
+            ),
             default=None,
         )
 
@@ -172,19 +182,20 @@ class _Attempt:
             for node in nodes.values():
                 if self._parents[node.step_id] is None:
                     await self._chain.run(node)
+            await self._land()
         except BaseException:
             if self._chain.failed is not None:
                 self._run.failed_step = self._chain.failed.step_id
             raise
         finally:
             self._stop.stopped = True
-        await self._land()
 
     def _build(self) -> dict[str, Node]:
         steps = self._run.job.spec.steps
         self._parents = parents(steps)
         nodes = {
-            spec.step_id: Node(spec, spec.op, self._executor._build_step(spec, self._context(spec))) for spec in steps
+            spec.step_id: Node(spec, spec.op, self._executor._build_step(spec, self._context(spec)))
+            for spec in steps
         }
         for step_id, parent in self._parents.items():
             if parent is not None:
@@ -208,7 +219,9 @@ class _Attempt:
             as_of=executor._plan.as_of,
             warehouse=executor._warehouse,
             stop=self._stop,
-            notice=lambda level, code, message, details: self._notice(level, code, spec.step_id, message, details),
+            notice=lambda level, code, message, details: self._notice(
+                level, code, spec.step_id, message, details
+            ),
             writer=self._writer,
             target=targets.get(spec.step_id),
             incremental=reads.get(spec.step_id),
@@ -239,17 +252,15 @@ class _Attempt:
             return
         writes = [node for node in self._run.nodes if node.op == "write"]
         last = writes[-1]
-        previous = self._run.meter.enter(last.step_id)
         try:
-            result = await self._writer.land(self._landings)
-        except Exception:
-            self._run.failed_step = last.step_id
+            with self._chain.charged_to(last):
+                result = await self._writer.land(self._landings)
+        except (anyio.get_cancelled_exc_class(), TimeLimitExceeded):
+            await self._look_for_marker(self._writer, last)
             raise
-        finally:
-            self._run.meter.enter(previous)
         self._landings += 1
         if not (result.quarantined or any(t.staged or t.deleted for t in result.targets) or
-                any(match.read for match in result.matches)):  # fmt: skip
+                any(match.read or match.null_keys for match in result.matches)):  # fmt: skip
             return
         self._run.landed.append(result)
         for target in result.targets[:-1]:
@@ -261,7 +272,23 @@ class _Attempt:
         for level, code, step_id, message, details in notices(result):
             self._notice(level, code, step_id, message, details)
 
-    def _notice(self, level: str, code: str, step_id: str, message: str, details: Mapping[str, object]) -> None:
+    async def _look_for_marker(self, writer: Writer, last: Node) -> None:
+        """Note a landing that was committed although it was stopped: a commit cannot be interrupted."""
+        try:
+            with anyio.CancelScope(shield=True):
+                if not await writer.has_landed(self._landings):
+                    return
+        except RunPipelineError as error:
+            text = f"it is not known whether the landing that was stopped has been committed: {error}"
+            self._notice("warning", "landing.unknown", last.step_id, text, {"batch": self._landings})
+            return
+        self._run.landed.append(LandingResult(batch=self._landings, targets=()))
+        text = "the landing was committed although it was stopped: its rows are written, but not counted here"
+        self._notice("warning", "landing.committed", last.step_id, text, {"batch": self._landings})
+
+    def _notice(
+        self, level: str, code: str, step_id: str, message: str, details: Mapping[str, object]
+    ) -> None:
         self._executor._emit(
             Noticed(run_id=self._run.pipeline_run_id, level=level, code=code, message=message, step_id=step_id,
                     job_run_id=self._run.job_run_id, job_id=self._run.job.job_id, details=details)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from runner.errors import category_of
 from runner.executor.chain import Node
 from runner.executor.meter import Meter
 from runner.ports import LandingResult
@@ -34,10 +33,7 @@ class JobRun:
     def fail(self, error: BaseException, step_id: str) -> None:
         """Note what ended the job, and in which step ("" for none)."""
         self.failed_step = step_id
-        self.errors.append(
-            ErrorInfo(category=category_of(error), message=str(error) or type(error).__name__,
-                      type=type(error).__name__, step_id=step_id)
-        )  # fmt: skip
+        self.errors.append(ErrorInfo.of(error, step_id))
 
     def status(self, *, cancelled: bool) -> Status:
         """Fold the outcome: partial when rows landed but not all of them, or some are in quarantine."""
@@ -89,12 +85,12 @@ class JobRun:
             )
 
     def _step_status(self, node: Node, status: Status) -> Status:
-        if node.step_id == self.failed_step:
-            return Status.FAILURE
         if not node.started:
             return Status.SKIPPED
         if status is Status.CANCELLED:
             return Status.CANCELLED
+        if node.step_id == self.failed_step:
+            return Status.FAILURE
         # A write whose rows never landed did not succeed, whoever was to blame.
         if node.op == "write" and self.errors and node.step_id not in self._written():
             return Status.SKIPPED

@@ -64,7 +64,12 @@ def landing_spec(
         if read.target.ref in index
     )
     return LandingSpec(
-        job_id=job.job_id, job_run_id=job_run_id, run_id=run_id, stamp=stamp, targets=targets, tracking=tracking
+        job_id=job.job_id,
+        job_run_id=job_run_id,
+        run_id=run_id,
+        stamp=stamp,
+        targets=targets,
+        tracking=tracking,
     )
 
 
@@ -74,7 +79,10 @@ def notices(result: LandingResult) -> Iterator[Notice]:
         yield from _match_notices(match)
     for target in result.targets:
         if target.duplicates:
-            message = f"{target.duplicates} staged rows of {target.table} had the key of a later row; the last one was kept"
+            count = target.duplicates
+            message = (
+                f"{count} staged rows of {target.table} had the key of a later row; the last one was kept"
+            )
             yield "info", "rows.duplicate_keys", target.step_id, message, {"duplicates": target.duplicates}
     if result.quarantined:
         message = f"{result.quarantined} bad rows went to ops.quarantine"
@@ -90,7 +98,9 @@ def _match_notices(match: KeyMatch) -> Iterator[Notice]:
         details = {"read": list(match.read_samples), "written": list(match.staged_samples)}
         yield "warning", "incremental.ineffective", match.step_id, message, details
     if match.null_keys:
-        message = f"{match.null_keys} rows without a key were read; they match nothing and come back in every run"
+        message = (
+            f"{match.null_keys} rows without a key were read; they match nothing and come back in every run"
+        )
         yield "warning", "incremental.null_keys", match.step_id, message, {"rows": match.null_keys}
 
 

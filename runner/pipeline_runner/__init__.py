@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -23,6 +22,7 @@ from runner.clock import monotonic_ns, utc_now
 from runner.event_log import flush_outbox
 from runner.events import Event
 from runner.executor import incremental_reads
+from runner.ids import new_ulid
 from runner.loader import Project, open_project
 from runner.logs import get_logger
 from runner.pipeline_runner.execution import Execution
@@ -97,13 +97,18 @@ class PipelineRunner:
             name, given_params=params or {}, as_of=as_of or utc_now(), max_workers=max_workers
         )
 
-    def read_queries(self, plan: RunPlan, job: PlannedJob, release: Release | None = None) -> list[tuple[str, ReadQuery]]:
+    def read_queries(
+        self, plan: RunPlan, job: PlannedJob, release: Release | None = None
+    ) -> list[tuple[str, ReadQuery]]:
         """Return (step_id, query) of each `read` of a job, as a run would send it."""
         from runner.steps.read import read_query
 
         reads = incremental_reads(plan, job, release)
         return [
-            (spec.step_id, read_query(spec, plan, reads.get(spec.step_id), batch_rows=self.settings.batch_rows))
+            (
+                spec.step_id,
+                read_query(spec, plan, reads.get(spec.step_id), batch_rows=self.settings.batch_rows),
+            )
             for spec in job.spec.steps
             if isinstance(spec, ReadSpec)
         ]
@@ -135,11 +140,16 @@ class PipelineRunner:
         `WarehouseError` when the warehouse cannot be opened.
         """
         started_at, started_ns = utc_now(), monotonic_ns()
-        plan = await anyio.to_thread.run_sync(
-            partial(self.plan, name, params=params, as_of=as_of or started_at, max_workers=max_workers)
+        plan, run_id = await anyio.to_thread.run_sync(
+            # The first id imports its library, which reads files: not for the event loop.
+            lambda: (
+                self.plan(name, params=params, as_of=as_of or started_at, max_workers=max_workers),
+                new_ulid(),
+            )
         )
         warehouse = await self.open_warehouse()
         execution = Execution(
+            run_id=run_id,
             settings=self.settings,
             plan=plan,
             warehouse=warehouse,

@@ -10,15 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 
+from runner.cancellation import complete_in_thread, time_limit
 from runner.clock import monotonic_ns, utc_now
-from runner.errors import RunPipelineError, TimeLimitExceeded, UncleanCancel, category_of
+from runner.errors import RunPipelineError, UncleanCancel
 from runner.event_log import add_to_outbox
 from runner.events import Event, JobFinished, Noticed, RunStarted
 from runner.executor import JobExecutor
 from runner.graph import JobGraph
-from runner.ids import new_ulid
 from runner.locks import LockSet, acquire_all
 from runner.pipeline_runner.build import step_builder
 from runner.pipeline_runner.places import locks_dir, outbox_dir
@@ -42,6 +41,7 @@ class Execution:
     def __init__(
         self,
         *,
+        run_id: str,
         settings: Settings,
         plan: RunPlan,
         warehouse: Warehouse,
@@ -53,7 +53,7 @@ class Execution:
         started_ns: int,
         version: str,
     ) -> None:
-        self.run_id = new_ulid()
+        self.run_id = run_id
         self._settings = settings
         self._plan = plan
         self._warehouse = warehouse
@@ -73,9 +73,9 @@ class Execution:
         Raises `HeldByAnother` before anything is recorded when a job of the plan runs elsewhere; cancellation and
         `UncleanCancel` after the run has been recorded as cancelled.
         """
-        locks = await anyio.to_thread.run_sync(self._lock_jobs)
+        locks = await complete_in_thread(self._lock_jobs)
         try:
-            writer = await anyio.to_thread.run_sync(partial(self._create, store))
+            writer = await complete_in_thread(partial(self._create, store))
             scope = anyio.CancelScope()
             async with Recorder(
                 writer, run_id=self.run_id, observers=observers, on_failure=scope.cancel
@@ -89,25 +89,17 @@ class Execution:
         """Do the work and record how it ended. `scope` is cancelled by the recorder when the disk refuses it."""
         errors: list[ErrorInfo] = []
         try:
-            with scope:
-                await self._within_limit(recorder)
+            with scope, time_limit(f"run {self._plan.name}", self._settings.timeouts.run):
+                await self._work(recorder)
         except (anyio.get_cancelled_exc_class(), UncleanCancel):
             await recorder.finish(duration_ms=self._elapsed_ms(), status=Status.CANCELLED)
             raise
         except RunPipelineError as error:
-            errors.append(ErrorInfo(category=category_of(error), message=str(error), type=type(error).__name__))
+            errors.append(ErrorInfo.of(error))
         except Exception:
             await recorder.finish(duration_ms=self._elapsed_ms(), status=Status.FAILURE)
             raise
         return await recorder.finish(duration_ms=self._elapsed_ms(), errors=errors)
-
-    async def _within_limit(self, recorder: Recorder) -> None:
-        limit = self._settings.timeouts.run
-        if limit is None:
-            return await self._work(recorder)
-        with anyio.move_on_after(limit):
-            return await self._work(recorder)
-        raise TimeLimitExceeded(f"run {self._plan.name}", limit)
 
     async def _work(self, recorder: Recorder) -> None:
         await self._apply_changes(recorder)

@@ -47,10 +47,4 @@ class WriteStep:
 
     def _bad_row(self, cell: BadCell) -> BadRow:
         key = self._context.key_of(cell.row) or cell.key or None
-        return BadRow(
-            step_id=self._step_id,
-            key=key,
-            column=cell.column,
-            reason=cell.reason,
-            content=content_of(cell.row),
-        )
+        return bad_row(self._step_id, cell.row, key=key, column=cell.column, reason=cell.reason)
