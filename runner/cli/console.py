@@ -13,8 +13,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import IO, Any, NamedTuple
 
-from runner.cli.escaping import escape, escape_json
-from runner.cli.redaction import Redactor
+from runner.cli.escaping import escape, escape_json, lines
+from runner.redaction import Redactor
 
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 """ANSI styles (Select Graphic Rendition)."""
@@ -71,7 +71,9 @@ class Console:
         """Return a value as JSON without secrets and without characters that a terminal would act on."""
         import json
 
-        return escape_json(self.redact(json.dumps(value, ensure_ascii=False, indent=indent, default=str)))
+        # Before and after: rendering doubles backslashes, and what is no text yet becomes text by it.
+        text = json.dumps(self.redact.data(value), ensure_ascii=False, indent=indent, default=str)
+        return escape_json(self.redact(text))
 
     def say(self, *parts: Part) -> None:
         """Print one line of talk on stderr, or hand it to the live view, which prints it above its own
@@ -88,7 +90,7 @@ class Console:
 
     def say_text(self, text: str, *, indent: str = "") -> None:
         """Print text that may have several lines on stderr, each of them indented."""
-        for line in self.redact(text).splitlines():
+        for line in lines(self.redact(text)):
             self.say(f"{indent}{line}")
 
     def say_json(self, value: Any) -> None:
@@ -99,9 +101,9 @@ class Console:
         """Print on stderr a line that `render_json` has made."""
         self._write(self._stderr, text + "\n")
 
-    def draw(self, control: str, lines: Sequence[Sequence[Part]]) -> None:
+    def draw(self, control: str, content: Sequence[Sequence[Part]]) -> None:
         """Write a terminal sequence of our own and then lines, in one go: the live view's way."""
-        text = "".join(f"{self._line(self._stderr, parts)}\n" for parts in lines)
+        text = "".join(f"{self._line(self._stderr, parts)}\n" for parts in content)
         self._write(self._stderr, control + text)
 
     def flush(self) -> None:

@@ -19,6 +19,11 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(_visible, text)
 
 
+def lines(text: str) -> list[str]:
+    """Return the lines of a text, at least one. Only a line feed ends a line: a CR in an error is content."""
+    return text.rstrip("\n").split("\n")
+
+
 def escape_json(text: str) -> str:
     """Return rendered JSON in which no such character is left; json itself escapes only those below a space.
 

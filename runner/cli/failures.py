@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runner.cli.console import RED, Styled
+from runner.cli.escaping import lines
 from runner.cli.exit_codes import OF_CATEGORY, ExitCode
 from runner.cli.wording import count
 from runner.errors import ConfigurationError, HeldByAnother, RunPipelineError, category_of
@@ -53,7 +54,7 @@ def _report_problems(invocation: Invocation, error: ConfigurationError) -> None:
 
 
 def _say_error(invocation: Invocation, text: str) -> None:
-    first, *rest = invocation.console.redact(text).splitlines() or [""]
+    first, *rest = lines(invocation.console.redact(text))
     invocation.console.say(Styled("error:", RED), f" {first}")
     for line in rest:
         invocation.console.say(f"  {line}")

@@ -39,7 +39,7 @@ class Invocation:
 
         Raises `UsageError` where there is no project, `ConfigurationError` for settings that do not fit.
         """
-        from runner.cli.redaction import secret_values
+        from runner.redaction import secret_values
         from runner.settings import Settings
 
         settings = Settings.load(self.project)

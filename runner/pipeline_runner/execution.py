@@ -25,6 +25,7 @@ from runner.pipeline_runner.tables import sentence
 from runner.ports import FunctionThreads, Release, TableChange, Warehouse
 from runner.recorder import Recorder
 from runner.records import ErrorInfo, PipelineRun, RunRecord, Status
+from runner.redaction import Redactor, secret_values
 from runner.retry import Backoff
 from runner.scheduler import Scheduler
 from runner.settings import Settings
@@ -78,12 +79,22 @@ class Execution:
             writer = await complete_in_thread(partial(self._create, store))
             scope = anyio.CancelScope()
             async with Recorder(
-                writer, run_id=self.run_id, observers=observers, on_failure=scope.cancel
+                writer,
+                run_id=self.run_id,
+                observers=observers,
+                redact=self._redactor(),
+                on_failure=scope.cancel,
             ) as recorder:
                 recorder.emit(self._started())
                 return await self._recorded(recorder, scope)
         finally:
             locks.release()
+
+    def _redactor(self) -> Redactor | None:
+        """What keeps the secrets of the settings out of events and records; None where there are none."""
+        redact = Redactor()
+        redact.learn(secret_values(self._settings))
+        return redact if redact else None
 
     async def _recorded(self, recorder: Recorder, scope: anyio.CancelScope) -> PipelineRun:
         """Do the work and record how it ended. `scope` is cancelled by the recorder when the disk refuses it."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import click
 
 from runner.cli.console import BOLD, DIM, RED, Part, Styled
+from runner.cli.escaping import lines
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
 from runner.cli.sentences import error_text, rows_text
@@ -107,7 +108,7 @@ def _errors(run: PipelineRun) -> Iterator[list[Part]]:
     if found:
         yield [""]
     for owner, error in found:
-        first, *rest = error_text(error).splitlines() or [""]
+        first, *rest = lines(error_text(error))
         if error.category == "skipped":
             yield [Styled("skipped", DIM), f" {owner}: {error.message}"]
             continue

@@ -9,6 +9,7 @@ import click
 
 from runner.cli.completion import RunnableName
 from runner.cli.console import GREEN, RED, Styled
+from runner.cli.escaping import lines
 from runner.cli.exit_codes import ExitCode
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
@@ -67,7 +68,7 @@ def _report(invocation: Invocation, problems: Sequence[Problem], counts: dict[st
             console.json(asdict(problem), indent=None)
     elif problems:
         for problem in problems:
-            for line in str(problem).splitlines():
+            for line in lines(str(problem)):
                 console.data(line)
         console.flush()
         console.say(Styled("error:", RED), f" {count(len(problems), 'problem')} in the configuration")

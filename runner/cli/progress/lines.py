@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.cli.console import DIM, RED, YELLOW, Console, Styled
+from runner.cli.escaping import lines
 from runner.cli.sentences import error_text, job_outcome, sentence
 from runner.cli.status import styled_status
 from runner.events import (
@@ -81,7 +82,7 @@ class LineProgress:
         self._console.say(Styled(f"{event.level}:", style), f"{job} {sentence(event)}")
 
     def _error(self, owner: str, text: str) -> None:
-        first, *rest = text.splitlines() or [""]
+        first, *rest = lines(text)
         self._console.say(Styled("error", RED), f" in {owner}: {first}")
         for line in rest:
             self._console.say(f"  {line}")

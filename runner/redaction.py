@@ -1,8 +1,8 @@
-"""The last stage of everything that is printed: values of secret settings become `***`.
+"""Keeps secrets out of what others see: values of secret settings become `***`.
 
-Secrets are wrapped where settings are read; this stage is for the ways around the wrapping, an exception
-text of a driver above all. It runs after exceptions and JSON were rendered, so it knows a secret's usual
-spellings.
+Secrets are wrapped where settings are read (`SecretStr`); this is for the ways around the wrapping, an exception
+text of a driver above all. The recorder redacts events before anyone sees them, the command line everything that
+it prints, as the last stage: after exceptions were rendered, so it knows a secret's usual spellings.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ class Redactor:
     def __init__(self) -> None:
         self._spellings: list[str] = []
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to redact."""
+        return bool(self._spellings)
+
     def learn(self, secrets: Iterable[str]) -> None:
         """Add secret values; longer spellings are replaced first, so that no tail of one is left over."""
         known = set(self._spellings)
@@ -34,6 +38,18 @@ class Redactor:
         for spelling in self._spellings:
             text = text.replace(spelling, MASK)
         return text
+
+    def data(self, value: Any) -> Any:
+        """Return JSON-ready data in which no text (nor key) holds a secret."""
+        if not self._spellings:
+            return value
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, dict):
+            return {self.data(key): self.data(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.data(item) for item in value]
+        return value
 
 
 def secret_values(value: Any) -> Iterator[str]:
