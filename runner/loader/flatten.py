@@ -103,16 +103,17 @@ class Flattener:
             names.add(stage.name)
             path: Path = ("stages", number, "jobs")
             same_name = len(stage.jobs) == 1 and stage.jobs[0] == stage.name and stage.name in self.pipelines
-            group = context.group if same_name else f"{context.group}/{stage.name}"
+            name = f"{context.group}/{stage.name}"
+            group = context.group if same_name else name
             workers = self.workers or stage.max_workers or spec.max_workers or 1
-            limits = self._limit(context.limits, group, workers)
+            limits = self._limit(context.limits, name, workers)
             inner = replace(context, group=group, limits=limits)
             members: list[str] = []
             for position, member in enumerate(stage.jobs):
                 before = (members[-1],) if workers == 1 and members else after
                 if end := self._member(document, (*path, position), member, replace(inner, after=before)):
                     members.append(end)
-            end = self._barrier(group, members)
+            end = self._barrier(name, members)
             after = (end,) if end else after
             ends += [end] if end else []
         return tuple(ends)

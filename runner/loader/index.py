@@ -123,6 +123,6 @@ def _files(index: ProjectIndex, folder: Path, *, levels: int) -> Iterator[Path]:
 
 def _has_yaml(folder: Path) -> bool:
     try:
-        return any(entry.name.endswith(".yaml") for entry in os.scandir(folder))
+        return any(name.endswith(".yaml") for name in os.listdir(folder))
     except OSError:
         return False

@@ -16,6 +16,10 @@ Path = tuple[str | int, ...]
 _SIMPLE_KEY = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 
 
+_NO_KEYS: dict[str, tuple[int, int]] = {}
+"""Shared by all nodes that are no mappings; most are none."""
+
+
 class Node:
     """One value of a document with its position.
 
@@ -30,7 +34,7 @@ class Node:
         self.value = value
         self.line = line
         self.column = column
-        self.keys: dict[str, tuple[int, int]] = {}
+        self.keys: dict[str, tuple[int, int]] = {} if type(value) is dict else _NO_KEYS
         self.unresolved = False
 
     def plain(self) -> Any:
