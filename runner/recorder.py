@@ -91,12 +91,14 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Write what is left, also when cancelled, and close. A body's exception goes on as it is."""
-        with anyio.CancelScope(shield=True):
-            self._draining.cancel()
-            await self._write()
-            await self._in_thread(self._disk.close)
-        # Its only task is ending by itself: the group must not cancel it, nor wrap the body's exception.
-        await self._tasks.__aexit__(None, None, None)
+        try:
+            with anyio.CancelScope(shield=True):
+                self._draining.cancel()
+                await self._write()
+                await self._in_thread(self._disk.close)
+        finally:
+            # Its only task is ending by itself: the group must not cancel it, nor wrap the body's exception.
+            await self._tasks.__aexit__(None, None, None)
 
     def emit(self, event: Event) -> None:
         """Queue one event for the disk and tell the observers. Takes microseconds and never raises.
@@ -174,11 +176,12 @@ class Recorder:
         await anyio.to_thread.run_sync(work, limiter=self._thread)
 
     def _failed(self, error: Exception) -> None:
-        first = self.error is None
-        self.error = _named(error)
-        logger.error("the records of run %s cannot be written: %s", self._run_id, self.error)
-        if first and self._on_failure is not None:
-            self._on_failure()
+        """Keep the first failure: those that follow on a full disk are its echo."""
+        logger.error("the records of run %s cannot be written: %s", self._run_id, error)
+        if self.error is None:
+            self.error = _named(error)
+            if self._on_failure is not None:
+                self._on_failure()
 
     def _problem(self) -> tuple[ErrorInfo, ...]:
         if self.error is None:

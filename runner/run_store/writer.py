@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from runner.events import Event, JobFinished, to_dict
 from runner.files import Folder
@@ -18,9 +19,13 @@ class FileRunWriter:
         """Take over the folder of a new run: make and lock its event file. Use `FileRunStore.create`."""
         self.path = folder.path
         self._folder = folder
-        self._jobs = folder.folder(JOBS, make=True)
-        self._events = folder.append_to(EVENTS)
-        self._events.lock()
+        with ExitStack() as opened:
+            opened.callback(folder.close)
+            self._jobs = opened.enter_context(folder.folder(JOBS, make=True))
+            self._events = folder.append_to(EVENTS)
+            opened.callback(self._events.close)
+            self._events.lock()
+            opened.pop_all()  # all is well: `close` closes them
         self._texts: dict[str, tuple[RunRecord, str]] = {}
 
     def append(self, events: Sequence[Event]) -> None:
