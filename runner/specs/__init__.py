@@ -44,5 +44,6 @@ __all__ = [
     "Barrier", "CallSpec", "ColumnSpec", "ColumnType", "Cursor", "DatasetSpec", "Duration", "ExtractSpec",
     "Filter", "Id", "Identifier", "Identify", "Incremental", "IndexSpec", "JobSpec", "MemberSpec", "Misfit",
     "ParamSpec", "PartitionSpec", "PipelineSpec", "PlannedJob", "ReadSpec", "RunPlan", "Spec", "StageSpec",
-    "Step", "StepSpec", "TableRef", "TableSpec", "Workers", "WriteSpec", "check_id", "check_identifier", "parse_duration",
+    "Step", "StepSpec", "TableRef", "TableSpec", "Workers", "WriteSpec", "check_id",
+    "check_identifier", "parse_duration",
 ]  # fmt: skip

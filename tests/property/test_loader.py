@@ -24,12 +24,49 @@ from runner.specs import JobSpec, PipelineSpec, PlannedJob
 # --- reading ---
 
 SNIPPETS = st.sampled_from(
-    ["a: ", "b: ", "- ", "[", "]", "{", "}", ", ", "\n", "\n  ", "? ", "|\n", ">-\n", "&x ", "*x", "!!t ", "'", '"']
-    + ["#", "---\n", "...\n", "%YAML 1.1\n", "no", "1:30", "\t", "\\x", "\x00", "\ufeff", "ä", "\u2028", "<<: "]
+    [
+        *(
+            "a: ",
+            "b: ",
+            "- ",
+            "[",
+            "]",
+            "{",
+            "}",
+            ", ",
+            "\n",
+            "\n  ",
+            "? ",
+            "|\n",
+            ">-\n",
+            "&x ",
+            "*x",
+            "!!t ",
+            "'",
+            '"',
+        ),
+        *(
+            "#",
+            "---\n",
+            "...\n",
+            "%YAML 1.1\n",
+            "no",
+            "1:30",
+            "\t",
+            "\\x",
+            "\x00",
+            "\ufeff",
+            "ä",
+            "\u2028",
+            "<<: ",
+        ),
+    ]
 )
 
 
-@given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode(errors="replace"))))
+@given(
+    st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode(errors="replace")))
+)
 def test_no_bytes_crash_the_reader(data: bytes) -> None:
     read_or_refuse(data)
 
@@ -61,7 +98,9 @@ SCALARS = st.one_of(
 )
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcxyz", min_size=1), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text("abcxyz", min_size=1), inner, max_size=4)
+    ),
     max_leaves=15,
 )
 
@@ -89,7 +128,9 @@ def _as_yaml(value: Any) -> str:
 class Tree:
     """A pipeline as the tests see it: stages (lists of members) or members with edges; each a job or a tree."""
 
-    def __init__(self, name: str, stages: list[list[str | Tree]], form: str, workers: list[int | None]) -> None:
+    def __init__(
+        self, name: str, stages: list[list[str | Tree]], form: str, workers: list[int | None]
+    ) -> None:
         self.name = name
         self.form = form
         self.stages = stages if form == "stages" else [[member for stage in stages for member in stage]]
@@ -102,7 +143,10 @@ class Tree:
 
     @property
     def pipelines(self) -> list[Tree]:
-        return [self, *(below for member in self.members if isinstance(member, Tree) for below in member.pipelines)]
+        return [
+            self,
+            *(below for member in self.members if isinstance(member, Tree) for below in member.pipelines),
+        ]
 
     def spec(self) -> PipelineSpec:
         data: dict[str, Any] = {"pipeline_id": self.name, "max_workers": self.workers[0]}
@@ -125,7 +169,9 @@ def name_of(member: str | Tree) -> str:
 
 
 def jobs_of(member: str | Tree) -> list[str]:
-    return [member] if isinstance(member, str) else [job for inner in member.members for job in jobs_of(inner)]
+    return (
+        [member] if isinstance(member, str) else [job for inner in member.members for job in jobs_of(inner)]
+    )
 
 
 WORKERS = st.sampled_from([None, 1, 2, 5])
@@ -208,7 +254,9 @@ def test_stages_and_single_workers_keep_their_order(tree: Tree) -> None:
                     assert_all_before(stage[:position], [stage[position]], before)
 
 
-def assert_all_before(earlier: Sequence[str | Tree], later: Sequence[str | Tree], before: dict[str, set[str]]) -> None:
+def assert_all_before(
+    earlier: Sequence[str | Tree], later: Sequence[str | Tree], before: dict[str, set[str]]
+) -> None:
     first = {job for member in earlier for job in jobs_of(member)}
     for job in (job for member in later for job in jobs_of(member)):
         assert first <= before[job]
@@ -236,7 +284,9 @@ def test_edges_are_kept_and_one_worker_means_one_after_the_other(tree: Tree) -> 
                 for two in pipeline.members:
                     if one is not two:
                         first, second = jobs_of(one), jobs_of(two)
-                        ordered = [set(x) <= before[job] for x, y in ((first, second), (second, first)) for job in y]
+                        ordered = [
+                            set(x) <= before[job] for x, y in ((first, second), (second, first)) for job in y
+                        ]
                         assert any(ordered)
 
 
@@ -293,7 +343,11 @@ CALLS = st.fixed_dictionaries(
 )
 WRITES = st.fixed_dictionaries(
     {"op": st.just("write"), "dataset": IDENTIFIERS, "table": IDENTIFIERS},
-    optional={"key": IDENTIFIERS, "mode": st.sampled_from(["upsert", "append"]), "commit_every": st.integers(1, 9)},
+    optional={
+        "key": IDENTIFIERS,
+        "mode": st.sampled_from(["upsert", "append"]),
+        "commit_every": st.integers(1, 9),
+    },
 )
 
 
@@ -333,7 +387,12 @@ def test_a_mistake_anywhere_is_told_where_it_is(data: dict[str, Any], choice: st
     target = data if number == -1 else data["steps"][number]
     target["never_a_key"] = 1
     text = yaml.safe_dump(json.loads(json.dumps(data)), sort_keys=False, default_style='"', width=10**6)
-    text = text.replace('!!int "', '"').replace('!!bool "', '"').replace('!!float "', '"').replace('!!null "', '"')
+    text = (
+        text.replace('!!int "', '"')
+        .replace('!!bool "', '"')
+        .replace('!!float "', '"')
+        .replace('!!null "', '"')
+    )
     report = Report()
     try:
         document = Document("j.yaml", Path("j.yaml"), read_yaml(text.encode(), "j.yaml"))

@@ -18,7 +18,8 @@ def flatten(
     """Flatten the first of `pipelines`; a member that is no pipeline and begins with `j` is a job."""
     document = Document("p.yaml", Path("p.yaml"), Node({}, 1, 1))
     specs = {
-        name: (document, PipelineSpec.model_validate({"pipeline_id": name, **data})) for name, data in pipelines.items()
+        name: (document, PipelineSpec.model_validate({"pipeline_id": name, **data}))
+        for name, data in pipelines.items()
     }
     report = Report()
     jobs = [f"j{number}" for number in range(10)]
@@ -27,7 +28,10 @@ def flatten(
 
 
 def stages(*members: list[str], names: str = "abc", **more: Any) -> dict[str, Any]:
-    return {"stages": [{"name": name, "jobs": jobs} for name, jobs in zip(names, members, strict=False)], **more}
+    return {
+        "stages": [{"name": name, "jobs": jobs} for name, jobs in zip(names, members, strict=False)],
+        **more,
+    }
 
 
 def places(graph: FlatGraph) -> dict[str, JobPlace]:
@@ -119,7 +123,10 @@ def test_needs_of_a_sub_pipeline_go_to_all_its_jobs_and_after_to_its_first() -> 
 
 def test_needs_of_a_whole_sub_pipeline() -> None:
     graph, _ = flatten(
-        {"p": {"jobs": {"j0": {"needs": ["q"]}, "q": {}}, "max_workers": 4}, "q": stages(["j1", "j2"], ["j3"])}
+        {
+            "p": {"jobs": {"j0": {"needs": ["q"]}, "q": {}}, "max_workers": 4},
+            "q": stages(["j1", "j2"], ["j3"]),
+        }
     )
     assert places(graph)["j0"].needs == ("p/q",)
     assert Barrier(barrier_id="p/q", members=("p/q/a", "j3")) in graph.barriers

@@ -19,7 +19,7 @@ from runner.specs import ReadSpec, TableRef
 
 NOW = datetime(2026, 2, 12, 6, tzinfo=UTC)
 PACKAGE = "loader_test_jobs"
-STEPS = '''
+STEPS = """
 from __future__ import annotations
 
 def rows(*, folder: str, day: object = None):
@@ -27,7 +27,7 @@ def rows(*, folder: str, day: object = None):
 
 def same(row):
     return row
-'''
+"""
 
 
 class Files:
@@ -62,7 +62,7 @@ class Files:
         return open_project(Settings.load(self.root, **settings))
 
 
-def read(table: str, **more: Any) -> dict[str, Any]:
+def read(table: str | dict[str, str], **more: Any) -> dict[str, Any]:
     return {"op": "read", "dataset": "d", "table": table, **more}
 
 
@@ -82,7 +82,10 @@ def test_lists_import_no_functions(files: Files) -> None:
     files.job("two", {"op": "extract", "function": "not_there:rows"})
     files.write("pipelines/all", pipeline_id="all", stages=[{"name": "s", "jobs": ["one", "two"]}])
     project = files.open()
-    assert [(job.job_id, job.folder, job.params) for job in project.jobs()] == [("one", "mail/in", ("n",)), ("two", "", ())]
+    assert [(job.job_id, job.folder, job.params) for job in project.jobs()] == [
+        ("one", "mail/in", ("n",)),
+        ("two", "", ()),
+    ]
     assert [(each.pipeline_id, each.members) for each in project.pipelines()] == [("all", ("one", "two"))]
     assert PACKAGE not in sys.modules
 
@@ -216,7 +219,9 @@ def test_a_parameter_without_a_value(files: Files) -> None:
     assert [job.params for job in project.jobs()] == [("number", "name", "since", "folder")]
     with pytest.raises(ConfigurationError) as caught:
         project.plan("one", as_of=NOW)
-    assert "params.number: parameter 'number' has no value; expected --set number=VALUE" in problems(caught)[0]
+    assert (
+        "params.number: parameter 'number' has no value; expected --set number=VALUE" in problems(caught)[0]
+    )
     assert len(caught.value.problems) == 1
 
 
@@ -230,12 +235,20 @@ def test_a_given_value_goes_to_every_job_that_declares_the_name(files: Files) ->
 
 
 def test_a_parameter_may_stand_for_any_value_but_not_for_a_key(files: Files) -> None:
-    files.job("one", read({"param": "t"}), queue={"param": "q"}, params={"t": {"default": "b"}, "q": {"default": "default"}})  # type: ignore[arg-type]
+    files.job(
+        "one",
+        read({"param": "t"}),
+        queue={"param": "q"},
+        params={"t": {"default": "b"}, "q": {"default": "default"}},
+    )
     assert list(files.open().plan("one", as_of=NOW).tables) == [TableRef("d", "b")]
     files.job("two", read("a", filters={"param": 3}))
     with pytest.raises(ConfigurationError) as caught:
         files.open().plan("two", as_of=NOW)
-    assert "steps[0].filters: {param: …} got 3 (a number); expected the name of a parameter" in problems(caught)[0]
+    assert (
+        "steps[0].filters: {param: …} got 3 (a number); expected the name of a parameter"
+        in problems(caught)[0]
+    )
 
 
 # --- what the file system can do ---
@@ -270,7 +283,9 @@ def test_a_file_that_is_a_link(files: Files, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_that_cannot_be_read(files: Files) -> None:
     files.job("one").chmod(0)
-    with pytest.raises(ConfigurationError, match=r"configs/jobs/one\.yaml: cannot be read: Permission denied"):
+    with pytest.raises(
+        ConfigurationError, match=r"configs/jobs/one\.yaml: cannot be read: Permission denied"
+    ):
         files.open().plan("one", as_of=NOW)
 
 

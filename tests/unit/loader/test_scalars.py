@@ -64,7 +64,7 @@ def test_whatever_is_accepted_is_what_yaml_1_1_reads_too(text: str) -> None:
     except ValueError:
         return
     loader = yaml.SafeLoader("")
-    tag = loader.resolve(yaml.ScalarNode, text, (True, False))
-    theirs = loader.construct_object(yaml.ScalarNode(tag, text))  # type: ignore[no-untyped-call]
+    tag = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    theirs = loader.construct_object(yaml.ScalarNode(tag, text))
     assert ours == theirs or (ours != ours and theirs != theirs)
     assert type(ours) is type(theirs)

@@ -1,0 +1,358 @@
+"""Settings: which source wins, what an error names, and that no secret is shown."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from runner.errors import ConfigurationError, UsageError
+from runner.settings import Settings, find_project
+
+CANARY = "canary-7f3a"
+Load = Callable[..., Settings]
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Load a project whose runner.toml is given, under an environment that is given."""
+
+    def loading(toml: str = "", *, env: dict[str, str] | None = None, **overrides: Any) -> Settings:
+        (tmp_path / "configs").mkdir(exist_ok=True)
+        (tmp_path / "configs" / "runner.toml").write_text(toml, encoding="utf-8")
+        for name, value in (env or {}).items():
+            monkeypatch.setenv(name, value)
+        return Settings.load(tmp_path, **overrides)
+
+    return loading
+
+
+def refused(load: Load, toml: str = "", **more: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load(toml, **more)
+    return str(caught.value)
+
+
+# --- sources ---
+
+
+def test_defaults(load: Load, tmp_path: Path) -> None:
+    settings = load()
+    assert settings.project == tmp_path
+    assert settings.state_dir == tmp_path / "var"
+    assert settings.warehouse_path == tmp_path / "var" / "warehouse.duckdb"
+    assert settings.runs_dir == tmp_path / "var" / "runs"
+    assert settings.max_workers is None
+    assert settings.timeouts.query == 300
+    assert settings.queues == {"default": 10, "maintenance": 1}
+
+
+def test_later_sources_win_key_by_key(load: Load, tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "warehouse__threads").write_text("2\n")
+    (secrets / "run_pipeline_timeouts__job").write_text("3s\n")
+    (secrets / "timeouts__run").write_text("4s")
+    settings = load(
+        '[warehouse]\npath = "toml.db"\nthreads = 1\nmemory_limit = "2GB"\n'
+        '[timeouts]\njob = "1s"\nrun = "1s"\nstep = "1s"\n',
+        env={
+            "RUN_PIPELINE_SECRETS_DIR": str(secrets),
+            "RUN_PIPELINE_TIMEOUTS__RUN": "5s",
+            "RUN_PIPELINE_WAREHOUSE__PATH": "env.db",
+        },
+        warehouse={"path": "argument.db"},
+    )
+    assert settings.warehouse.path == "argument.db"
+    assert settings.warehouse.threads == 2
+    assert settings.warehouse.memory_limit == "2GB"
+    assert (settings.timeouts.step, settings.timeouts.job, settings.timeouts.run) == (1, 3, 5)
+
+
+def test_values_of_the_environment(load: Load) -> None:
+    settings = load(
+        '[connections.Mail]\nhost = "a"\n',
+        env={
+            "RUN_PIPELINE_MAX_WORKERS": "4",
+            "RUN_PIPELINE_QUEUES__SLOW": "2",
+            "RUN_PIPELINE_TIMEOUTS__QUERY": "none",
+            "RUN_PIPELINE_TIMEOUTS__GRACE": "1.5",
+            "RUN_PIPELINE_CONNECTIONS__MAIL__PORT": "993",
+            "RUN_PIPELINE_RETRIES": '{"base_delay": "2s"}',
+            "RUN_PIPELINE_BATCH_ROWS": "",
+            "RUN_PIPELINE_FALLBACK_PROJECT": "/nowhere",
+            "RUN_PIPELINE_SERVICE_HOST": "10.0.0.1",
+        },
+    )
+    assert settings.max_workers == 4
+    assert settings.queues == {"default": 10, "maintenance": 1, "slow": 2}
+    assert settings.timeouts.query is None
+    assert settings.timeouts.grace == 1.5
+    assert settings.connections["Mail"].model_dump() == {"host": "a", "port": "993"}
+    assert settings.retries.base_delay == 2
+    assert settings.batch_rows == 10_000
+
+
+def test_settings_do_not_change(load: Load) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load().max_workers = 3  # type: ignore[misc]
+
+
+# --- where the project and its state are ---
+
+
+def test_state_folder(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load('state_dir = "state"').state_dir == tmp_path / "state"
+    assert load('state_dir = "/srv/state"').state_dir == Path("/srv/state")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/pipe:/var/lib/more")
+    assert load().state_dir == Path("/var/lib/pipe")
+    assert load('state_dir = "state"').state_dir == tmp_path / "state"
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert load('state_dir = "~/state"').state_dir == Path("/home/someone/state")
+
+
+def test_the_warehouse_is_relative_to_the_state(load: Load, tmp_path: Path) -> None:
+    assert load('state_dir = "s"\n[warehouse]\npath = "w.db"').warehouse_path == tmp_path / "s" / "w.db"
+    assert load('[warehouse]\npath = "/data/w.db"').warehouse_path == Path("/data/w.db")
+
+
+def test_the_project_is_found_upwards_by_variable_and_last_by_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two", "three"):
+        (tmp_path / name / "configs").mkdir(parents=True)
+        (tmp_path / name / "configs" / "runner.toml").touch()
+    inside = tmp_path / "one" / "a" / "b"
+    inside.mkdir(parents=True)
+    monkeypatch.setenv("RUN_PIPELINE_FALLBACK_PROJECT", str(tmp_path / "three"))
+    monkeypatch.chdir(inside)
+    assert find_project() == tmp_path / "one"
+    monkeypatch.setenv("RUN_PIPELINE_PROJECT", str(tmp_path / "two"))
+    assert find_project() == tmp_path / "two"
+    assert find_project("../..") == tmp_path / "one" / "a" / "b" / ".." / ".."
+    monkeypatch.delenv("RUN_PIPELINE_PROJECT")
+    monkeypatch.chdir(tmp_path)
+    assert find_project() == tmp_path / "three"
+    monkeypatch.delenv("RUN_PIPELINE_FALLBACK_PROJECT")
+    with pytest.raises(UsageError, match="no project here"):
+        find_project()
+    with pytest.raises(UsageError, match="is not a project"):
+        find_project(inside)
+
+
+# --- errors ---
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        (
+            "max_workres = 3",
+            "configs/runner.toml:1:1: max_workres: unknown setting (did you mean 'max_workers'?)",
+        ),
+        (
+            '\n[warehouse]\n  paht = "x"',
+            "configs/runner.toml:3:3: warehouse.paht: unknown setting (did you mean 'path'?)",
+        ),
+        (
+            "[timeout]\nquery = 1",
+            "configs/runner.toml:1:1: timeout: unknown setting (did you mean 'timeouts'?)",
+        ),
+        (
+            "[retries]\nxyz = 1",
+            "configs/runner.toml:2:1: retries.xyz: unknown setting; expected one of base_delay, max_delay",
+        ),
+        ("max_workers = 0", "configs/runner.toml:1:1: max_workers: 0 is too small; expected at least 1"),
+        ('max_workers = "many"', "configs/runner.toml:1:1: max_workers: got 'many'; expected a whole number"),
+        ("max_workers = true", "configs/runner.toml:1:1: max_workers: got true; expected a whole number"),
+        ("[queues]\nslow = 0", "configs/runner.toml:2:1: queues.slow: 0 is too small; expected at least 1"),
+        (
+            '[timeouts]\nquery = "soon"',
+            (
+                "configs/runner.toml:2:1: timeouts.query: 'soon' is not a duration;"
+                " expected for example 500ms, 30s, 5m, 2h"
+            ),
+        ),
+        (
+            '[warehouse]\nkind = "bigquery"',
+            (
+                "configs/runner.toml:2:1: warehouse.kind: this version has no warehouse of kind 'bigquery';"
+                " expected duckdb"
+            ),
+        ),
+        (
+            '[warehouse]\nkind = "sqlite"',
+            "configs/runner.toml:2:1: warehouse.kind: got 'sqlite'; expected duckdb",
+        ),
+        (
+            '[warehouse]\nmemory_limit = "1GB; DROP"',
+            "configs/runner.toml:2:1: warehouse.memory_limit: got '1GB; DROP'; expected for example 500MB, 2GB",
+        ),
+        ('warehouse = "x.db"', "configs/runner.toml:1:1: warehouse: got 'x.db'; expected keys with values"),
+        ('package = "a/b"', "configs/runner.toml:1:1: package: got 'a/b'; expected a name"),
+        (
+            'package = "runner"',
+            (
+                "configs/runner.toml:1:1: package: 'runner' is the engine itself; expected the package of the project's"
+                " functions"
+            ),
+        ),
+        ('project = "."', "configs/runner.toml:1:1: project: the project is the folder of this file"),
+        ("a = \nb = 1", "configs/runner.toml:1:5: not TOML: Invalid value"),
+        ("a = 1\na = 2\n", "configs/runner.toml:2:6: not TOML: Cannot overwrite a value"),
+    ],
+)
+def test_what_is_wrong_in_the_file(load: Load, toml: str, message: str) -> None:
+    assert refused(load, toml) == message
+
+
+def test_all_mistakes_are_told_together(load: Load) -> None:
+    message = refused(
+        load, "max_workers = 0\n[queues]\nslow = 0\n", env={"RUN_PIPELINE_WAREHOUSE__PAHT": "x"}, batch_rows=0
+    )
+    assert len(message.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("WAREHOUSE__PAHT", "x", "warehouse.paht: unknown setting (did you mean 'path'?)"),
+        ("WAREHOSE__PATH", "x", "warehose.path: unknown setting (did you mean 'warehouse'?)"),
+        ("MAX_WORKRES", "4", "max_workres: unknown setting (did you mean 'max_workers'?)"),
+        ("MAX_WORKERS", "four", "max_workers: got 'four'; expected a whole number"),
+        ("QUEUES", "3", "queues: not a JSON object; expected RUN_PIPELINE_QUEUES__KEY, or JSON"),
+    ],
+)
+def test_what_is_wrong_in_the_environment(load: Load, name: str, value: str, message: str) -> None:
+    found = refused(load, env={f"RUN_PIPELINE_{name}": value})
+    assert found == f"environment variable RUN_PIPELINE_{name}: {message}"
+
+
+def test_what_is_wrong_in_an_argument(load: Load) -> None:
+    assert refused(load, warehouse={"threads": -1}) == (
+        "argument warehouse: warehouse.threads: -1 is too small; expected at least 1"
+    )
+
+
+def test_what_is_wrong_in_a_secrets_folder(load: Load, tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    missing = refused(load, env={"RUN_PIPELINE_SECRETS_DIR": str(folder)})
+    assert missing == (
+        f"environment variable RUN_PIPELINE_SECRETS_DIR: {folder} cannot be read: No such file or directory"
+    )
+    folder.mkdir()
+    (folder / "connections__a__token").write_bytes(b"\xff")
+    (folder / "connections__b__token").write_bytes(b"x" * 200_000)
+    assert refused(load) == (
+        f"{folder}/connections__a__token: not UTF-8\n{folder}/connections__b__token: larger than 100,000 bytes"
+    )
+
+
+@pytest.mark.parametrize("toml", ["\x00", "a = [" * 5_000, '"' * 1_000, "\ud800"])
+def test_hostile_toml(tmp_path: Path, toml: str) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "runner.toml").write_bytes(toml.encode(errors="surrogatepass"))
+    with pytest.raises(ConfigurationError):
+        Settings.load(tmp_path)
+
+
+# --- secrets ---
+
+SECRET_TOML = f"""
+[connections.mail]
+host = "mail.example"
+password = "{CANARY}"
+api_key = "{CANARY}"
+dsn = "{CANARY}"
+url = "imap://someone:{CANARY}@mail.example"
+text = "host=a password={CANARY}"
+pin_token = 1234567
+token_refresh = true
+[connections.mail.oauth]
+client_secret = "{CANARY}"
+[[connections.mail.accounts]]
+passphrase = "{CANARY}"
+"""
+
+
+def test_secrets_are_wrapped_at_any_depth(load: Load) -> None:
+    mail: Any = load(SECRET_TOML).connections["mail"]
+    assert mail.host == "mail.example"
+    assert mail.token_refresh is True
+    assert mail.pin_token.get_secret_value() == "1234567"
+    for value in (
+        mail.password,
+        mail.api_key,
+        mail.dsn,
+        mail.oauth["client_secret"],
+        mail.accounts[0]["passphrase"],
+    ):
+        assert isinstance(value, SecretStr)
+        assert value.get_secret_value() == CANARY
+    assert CANARY in mail.url.get_secret_value()
+
+
+def test_everything_of_a_secrets_folder_is_a_secret(load: Load, tmp_path: Path) -> None:
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "connections__mail__user").write_text(f"{CANARY}\n")
+    (folder / "something_else").write_text(CANARY)
+    (folder / ".hidden__x").write_text(CANARY)
+    (folder / "connections__folder").mkdir()
+    (folder / "connections__folder").rmdir()
+    settings = load(env={"CREDENTIALS_DIRECTORY": str(folder)})
+    user = settings.connections["mail"].user  # type: ignore[attr-defined]
+    assert user.get_secret_value() == CANARY
+
+
+def test_no_secret_is_shown(load: Load) -> None:
+    settings = load(
+        SECRET_TOML,
+        env={
+            "RUN_PIPELINE_CONNECTIONS__SHOP__SECRET": CANARY,
+            "RUN_PIPELINE_CONNECTIONS__MAIL__PASSWORD": f"{CANARY}2",
+        },
+    )
+    shown = [
+        repr(settings),
+        str(settings),
+        settings.model_dump_json(),
+        json.dumps(settings.model_dump(mode="json")),
+    ]
+    shown += [repr(settings.connections["mail"]), str(settings.model_dump())]
+    assert all(CANARY not in text for text in shown)
+    assert settings.connections["shop"].secret.get_secret_value() == CANARY  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("toml", "env"),
+    [
+        (f'connections.mail = "{CANARY}"', {}),
+        (f'connections = "{CANARY}"', {}),
+        (f"{SECRET_TOML}\n[queues]\nx = 0", {}),
+        ("", {"RUN_PIPELINE_CONNECTIONS": CANARY}),
+        ("", {"RUN_PIPELINE_CONNECTIONS": f'{{"mail": "{CANARY}"}}'}),
+        ("", {"RUN_PIPELINE_CONNECTIONS__MAIL": CANARY}),
+        ("", {"RUN_PIPELINE_CONECTIONS__MAIL__TOKEN": CANARY}),
+    ],
+)
+def test_no_secret_in_an_error_or_its_traceback(load: Load, toml: str, env: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(toml, env=env)
+    assert CANARY not in str(caught.value)
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_importing_settings_does_not_bring_pydantic_settings() -> None:
+    """Its import costs more than everything else that `list` does."""
+    import subprocess
+    import sys
+
+    code = "import runner.settings, sys; print('pydantic_settings' in sys.modules, 'asyncio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
