@@ -31,7 +31,10 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip(f"mount: {mounted.stderr.decode()}")
     yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
+    released = subprocess.run(["umount", str(tmp_path)], capture_output=True, check=False)
+    if released.returncode:  # something still has a file open there
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+        pytest.fail(released.stderr.decode())
 
 
 async def run_fifty_jobs(store: FileRunStore, outbox: Path) -> PipelineRun:

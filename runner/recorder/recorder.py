@@ -1,52 +1,32 @@
-"""Takes the events of a run without making it wait, and brings them to disk in groups.
-
-    writer = store.create(run_id, name, started_at)                     # blocking: in a worker thread
-    async with Recorder(writer, run_id=run_id, observers=[show], on_failure=scope.cancel) as recorder:
-        recorder.emit(RunStarted(...))                                  # first
-        ...                                                             # emit as things happen
-        run = await recorder.finish(duration_ms=...)                    # last
-    # here the run is over: everything is on disk, its lock is free, no thread or file is open
-
-One background task of the recorder's own task group writes: whatever came in while the last group was being
-written is the next group, in one call of one worker thread. On disk means: survives kill -9 of the process. A
-power failure may take what was written in the last `SYNC_EVERY` seconds. Runs on asyncio and trio.
-"""
+"""The event sink of one run."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
-from enum import Enum
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from runner.clock import monotonic_ns
 from runner.errors import DiskFull, category_of
-from runner.events import Event, JobFinished, RunFinished, RunStarted
+from runner.events import Event, RunFinished
 from runner.fold import RunFold
 from runner.logs import get_logger
+from runner.recorder.disk import SYNC_EVERY, Disk
+from runner.recorder.texts import Redact, redacted
 from runner.records import ErrorInfo, PipelineRun, RunRecord, Status, run_status
 
 if TYPE_CHECKING:
     from runner.ports import RunWriter
 
-SYNC_EVERY = 0.2
-"""Seconds between two `fdatasync` of the event file, at least; none is sent while nothing was written."""
-
 Observer = Callable[[Event], None]
 """Is told of each event at once, on the event loop; must not block. What it raises is logged, once."""
 
-Redact = Callable[[str], str]
-"""Returns a text without the secrets in it."""
-
-T = TypeVar("T")
-
-logger = get_logger(__name__)
+logger = get_logger("recorder")
 
 
 class Recorder:
@@ -74,7 +54,7 @@ class Recorder:
         self._redact = redact
         self._on_failure = on_failure
         self._queue: deque[Event] = deque()
-        self._disk = _Disk(writer, self._queue, RunFold(run_id))
+        self._disk = Disk(writer, self._queue, RunFold(run_id))
         self._wake = anyio.Event()
         self._writing = anyio.Lock()
         self._thread = anyio.CapacityLimiter(1)
@@ -188,83 +168,6 @@ class Recorder:
             return ()
         kind = type(self.error).__name__
         return (ErrorInfo(category=category_of(self.error), message=str(self.error), type=kind),)
-
-
-class _Disk:
-    """What happens in the worker thread. Whatever could not be written is kept for the next attempt."""
-
-    def __init__(self, writer: RunWriter, queue: deque[Event], fold: RunFold) -> None:
-        self.fold = fold
-        self.unsynced = False
-        self._writer = writer
-        self._queue = queue
-        self._events: list[Event] = []
-        self._records: deque[RunRecord] = deque()
-        self._started = False
-        self._synced_ns = monotonic_ns()
-
-    def write(self) -> None:
-        """Write all that is queued: events first, then what follows from them."""
-        self._take()
-        if self._events:
-            self._writer.append(self._events)
-            self._events.clear()
-            self.unsynced = True
-        if self._started:
-            self._writer.write_run(self.fold.run())
-            self._started = False
-        while self._records:
-            self._writer.write_job(self._records[0])
-            self._records.popleft()
-        if self.unsynced and monotonic_ns() - self._synced_ns >= SYNC_EVERY * 1e9:
-            self._sync()
-
-    def finish(self) -> None:
-        """Write all that is queued, and the run as it now is."""
-        self.write()
-        self._sync()
-        self._writer.write_run(self.fold.run())
-
-    def close(self) -> None:
-        """Let go of the run."""
-        self._writer.close()
-
-    def _take(self) -> None:
-        while self._queue:
-            event = self._queue.popleft()
-            self.fold.apply(event)
-            self._events.append(event)
-            if isinstance(event, JobFinished):
-                self._records.append(event.record)
-            elif isinstance(event, RunStarted):
-                self._started = True
-
-    def _sync(self) -> None:
-        self._writer.sync()
-        self._synced_ns = monotonic_ns()
-        self.unsynced = False
-
-
-_IDS = frozenset(
-    ("event_id", "run_id", "job_run_id", "pipeline_run_id", "name", "job_id", "step_id", "group", "jobs")
-)
-"""Fields of ids, which are checked against a pattern and tie records together: not for redaction."""
-
-
-def redacted(value: T, redact: Redact) -> T:
-    """Return an event, record or plain value with `redact` applied to every text in it, except ids."""
-    changed: Any = value
-    if isinstance(changed, str):
-        changed = changed if isinstance(changed, Enum) else redact(changed)
-    elif isinstance(changed, Mapping):
-        changed = {redacted(key, redact): redacted(item, redact) for key, item in changed.items()}
-    elif isinstance(changed, list | tuple):
-        changed = type(changed)(redacted(item, redact) for item in changed)
-    elif is_dataclass(changed):
-        old = {field.name: getattr(value, field.name) for field in fields(changed) if field.name not in _IDS}
-        new = {name: redacted(item, redact) for name, item in old.items()}
-        changed = changed if new == old else replace(changed, **new)  # type: ignore[type-var]
-    return changed  # type: ignore[no-any-return]
 
 
 def _status(status: Status | None, jobs: Sequence[RunRecord], problems: Sequence[ErrorInfo]) -> Status:
