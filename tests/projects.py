@@ -7,6 +7,7 @@ as JSON, which is YAML. Functions are Python text, in the module `steps` of the 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -243,3 +244,58 @@ PROCESSING = (
     "run_id", "job_run_id", "quarantine_id",
 )  # fmt: skip
 """Columns that differ between two runs over the same input: times of processing, and ids of runs."""
+
+
+class ReferenceProject:
+    """The reference project over a copy of its samples, with state of its own, both below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.samples = folder / "samples"
+        self.state = folder / "state"
+        shutil.copytree(REPOSITORY / "configs" / "samples", self.samples)
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The parameters that point at the copy."""
+        places = {
+            "inbox_mbox": "inbox.mbox",
+            "archive_mbox": "archive.mbox",
+            "maildir": "maildir",
+            "eml_dir": "eml",
+            "forms_dir": "forms",
+        }
+        return {name: str(self.samples / place) for name, place in places.items()}
+
+    @property
+    def warehouse_file(self) -> Path:
+        """Its DuckDB file."""
+        return self.settings().warehouse_path
+
+    def settings(self, **overrides: Any) -> Settings:
+        """Return the repository's settings, with the state elsewhere."""
+        return Settings.load(REPOSITORY, state_dir=self.state, **overrides)
+
+    def run(
+        self,
+        name: str = "daily",
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        releases: Mapping[str, Release] | None = None,
+        **overrides: Any,
+    ) -> PipelineRun:
+        """Run once, over the copied samples."""
+        settings = self.settings(**overrides)
+
+        async def execute() -> PipelineRun:
+            async with PipelineRunner.open(settings) as pipelines:
+                declared = {param for job in pipelines.plan(name).jobs for param in job.params}
+                params = {param: value for param, value in self.params.items() if param in declared}
+                with blockbuster_ctx("runner"):
+                    return await pipelines.run(name, on_event=on_event, releases=releases, params=params)
+
+        return anyio.run(execute)
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """Return what a query gives. No runner may have the file open."""
+        with open_file(self.warehouse_file) as connection:
+            return rows_of(connection, query)
