@@ -29,4 +29,5 @@ def command(invocation: Invocation, name: Path) -> None:
         return
     for file in made.files:
         invocation.console.data(str(name / file))
+    invocation.console.flush()
     invocation.console.say(f"made {name}; now: cd {name} && {invocation.program} hello")
