@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,18 +17,24 @@ def project(tmp_path: Path) -> Iterator[DemoProject]:
     """A fresh demo project."""
     made = DemoProject(init_project(tmp_path / "demo").folder)
     yield made
-    for process in made.started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    made.end()
+
+
+@pytest.fixture(scope="session")
+def loaded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a demo project whose pipeline has run once. Only for copying."""
+    made = DemoProject(init_project(tmp_path_factory.mktemp("loaded") / "demo").folder)
+    done = made.run("hello", "-q")
+    assert done.returncode == 0, done.stderr
+    return made.folder
 
 
 @pytest.fixture
-def loaded(project: DemoProject) -> DemoProject:
+def loaded(loaded_once: Path, tmp_path: Path) -> Iterator[DemoProject]:
     """A demo project whose pipeline has run once: three people, three greetings."""
-    done = project.run("hello", "-q")
-    assert done.returncode == 0, done.stderr
-    return project
+    copy = DemoProject(Path(shutil.copytree(loaded_once, tmp_path / "demo")))
+    yield copy
+    copy.end()
 
 
 @pytest.fixture

@@ -53,6 +53,13 @@ class DemoProject:
         self.started.append(process)
         return process
 
+    def end(self) -> None:
+        """Kill what still runs."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
     def write(self, file: str, text: str) -> None:
         """Write a file of the project."""
         path = self.folder / file
