@@ -79,13 +79,13 @@ def notices(result: LandingResult) -> Iterator[Notice]:
         yield from _match_notices(match)
     for target in result.targets:
         if target.duplicates:
-            count = target.duplicates
             message = (
-                f"{count} staged rows of {target.table} had the key of a later row; the last one was kept"
+                f"{_counted(target.duplicates, 'staged row')} of {target.table} had the key of a later row;"
+                " the last one was kept"
             )
             yield "info", "rows.duplicate_keys", target.step_id, message, {"duplicates": target.duplicates}
     if result.quarantined:
-        message = f"{result.quarantined} bad rows went to ops.quarantine"
+        message = f"{_counted(result.quarantined, 'bad row')} went to ops.quarantine"
         yield "warning", "rows.quarantined", "", message, {"rows": result.quarantined}
 
 
@@ -98,11 +98,13 @@ def _match_notices(match: KeyMatch) -> Iterator[Notice]:
         details = {"read": list(match.read_samples), "written": list(match.staged_samples)}
         yield "warning", "incremental.ineffective", match.step_id, message, details
     if match.null_keys:
-        message = (
-            f"{match.null_keys} rows without a key were read; they match nothing and come back in every run"
-        )
+        message = f"{_counted(match.null_keys, 'row')} without a key came in; such match nothing and come back every time"
         yield "warning", "incremental.null_keys", match.step_id, message, {"rows": match.null_keys}
 
 
 def _some(samples: tuple[str, ...]) -> str:
     return ", ".join(repr(sample) for sample in samples) or "none"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -94,7 +94,7 @@ async def _read(
             return ReadReport(step_id=spec.step_id, source=source, target=str(target), findings=(finding,))
     profile = await warehouse.profile(query)
     findings = list(verdicts(profile, query.incremental))
-    if profile.source_distinct and profile.target_distinct and not (profile.matched or profile.repairs):
+    if profile.source_distinct and profile.target_distinct and not (profile.matched or affix(profile)):
         findings += [
             finding async for finding in _other_columns(warehouse, query, query.incremental, profile)
         ]
@@ -110,17 +110,15 @@ def verdicts(profile: KeyProfile, read: IncrementalRead) -> Iterator[Finding]:
         yield Finding(level="error", text=f"{text}; declare and load both with the same type")
     yield from _match(profile, read)
     if profile.source_nulls:
-        text = (
-            f"{profile.source_nulls:,} source rows have no key: they match nothing and are read in every run"
-        )
+        text = f"source rows without a key: {profile.source_nulls:,}; they match nothing and are read in every run"
         yield Finding(level="warning", text=f"{text}; give them a key, or leave them out with a filter")
     if profile.target_nulls:
         yield Finding(
-            level="note", text=f"{profile.target_nulls:,} target rows have no key: they match nothing"
+            level="note", text=f"target rows without a key: {profile.target_nulls:,}; they match nothing"
         )
     repeated = profile.source_rows - profile.source_nulls - profile.source_distinct
     if repeated > 0:
-        text = f"{repeated:,} source rows share their key with another: they are new, and present, together"
+        text = f"source rows that share their key with another: {repeated:,}; they are new, and present, together"
         yield Finding(level="note", text=text)
 
 
@@ -139,9 +137,18 @@ def _match(profile: KeyProfile, read: IncrementalRead) -> Iterator[Finding]:
         part = f"{profile.matched:,} of {profile.source_distinct:,} source keys ({share:.1f} %)"
         text = f"{part} are in the target"
         yield Finding(level="ok", text=text)
-        if profile.repairs and profile.repairs[0][2] * 2 >= profile.sampled:
+        if affix(profile):
             text = "most of the others would be with another prefix or suffix: two formats are mixed"
             yield Finding(level="warning", text=f"{text}; {_samples(profile)}")
+
+
+def affix(profile: KeyProfile) -> tuple[str, str, int] | None:
+    """Return the prefix and suffix with which at least half of the keys tried match, and how many do.
+
+    Fewer prove nothing: the key "1" stands somewhere in many a UUID.
+    """
+    best = max(profile.repairs, key=lambda repair: repair[2], default=("", "", 0))
+    return best if best[2] and best[2] * 2 >= profile.sampled else None
 
 
 def _samples(profile: KeyProfile) -> str:
@@ -152,9 +159,10 @@ def _samples(profile: KeyProfile) -> str:
 
 def _affixes(profile: KeyProfile, read: IncrementalRead) -> Iterator[Finding]:
     """Yield the repair by a prefix or suffix that lets most keys match."""
-    if not profile.repairs:
+    found = affix(profile)
+    if found is None:
         return
-    prefix, suffix, matching = profile.repairs[0]
+    prefix, suffix, matching = found
     wanted = {"key_prefix": prefix, "key_suffix": suffix}
     has = {"key_prefix": read.spec.key_prefix, "key_suffix": read.spec.key_suffix}
     lines = [f"{name}: {_quoted(value)}" for name, value in wanted.items() if value or has[name]]
