@@ -10,6 +10,7 @@ from runner.errors import did_you_mean
 from runner.loader.declarations import LoadedJob, Reading
 from runner.loader.flow import check_flow
 from runner.loader.function_checks import FunctionChecks
+from runner.loader.handover import check_handover
 from runner.loader.nodes import Path
 from runner.loader.table_checks import TableChecks
 
@@ -38,6 +39,7 @@ class JobChecks:
                 self._known(job, path, "connection", connection, self._settings.connections)
             self._functions.step(job, number, step)
             steps.append(tables.step(number, step))
+        check_handover(job, self._reading)
         return replace(job, spec=job.spec.model_copy(update={"steps": tuple(steps)}))
 
     def _known(self, job: LoadedJob, path: Path, what: str, name: str, known: Iterable[str]) -> None:

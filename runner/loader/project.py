@@ -142,6 +142,10 @@ class Project:
         Raises `UsageError` for a name or parameter that does not exist, `ConfigurationError` for everything
         that is wrong in the files that the run needs.
         """
+        if max_workers is not None and max_workers < 1:
+            raise UsageError(f"max_workers is {max_workers}", hint="it must be at least 1")
+        if as_of.tzinfo is None:
+            raise UsageError(f"as_of {as_of.isoformat()} has no offset", hint="give it one, or Z for UTC")
         reading = Reading(index_project(self.root), given=given_params or {}, required=True)
         workers = max_workers or self.settings.max_workers
         if name in reading.index.pipelines:

@@ -112,8 +112,8 @@ def test_state_folder(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/pipe:/var/lib/more")
     assert load().state_dir == Path("/var/lib/pipe")
     assert load('state_dir = "state"').state_dir == tmp_path / "state"
-    monkeypatch.setenv("HOME", "/home/someone")
-    assert load('state_dir = "~/state"').state_dir == Path("/home/someone/state")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert load('state_dir = "~/state"').state_dir == tmp_path / "home" / "state"
 
 
 def test_the_warehouse_is_relative_to_the_state(load: Load, tmp_path: Path) -> None:

@@ -251,6 +251,14 @@ def test_a_parameter_may_stand_for_any_value_but_not_for_a_key(files: Files) -> 
     )
 
 
+def test_arguments_that_cannot_be_meant(files: Files) -> None:
+    files.job("one")
+    with pytest.raises(UsageError, match="max_workers is 0"):
+        files.open().plan("one", as_of=NOW, max_workers=0)
+    with pytest.raises(UsageError, match="has no offset"):
+        files.open().plan("one", as_of=NOW.replace(tzinfo=None))
+
+
 # --- what the file system can do ---
 
 
