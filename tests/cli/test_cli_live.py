@@ -58,10 +58,13 @@ def live(terminal: Terminal, *jobs: str) -> LiveProgress:
     view = LiveProgress(Console(stdout=io.StringIO(), stderr=terminal))
     view.on_event(
         RunStarted(
-            run_id="01KH4SATJ0", name="daily", jobs=tuple((job, "") for job in jobs), max_workers=None,
+            run_id="01KH4SATJ0",
+            name="daily",
+            jobs=tuple((job, "") for job in jobs),
+            max_workers=None,
             as_of=datetime(2026, 2, 12, tzinfo=UTC),
         )
-    )  # fmt: skip
+    )
     return view
 
 
@@ -165,9 +168,13 @@ def test_on_a_real_terminal_the_last_line_is_the_result(loaded: DemoProject) -> 
 
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        command_line("hello"), cwd=loaded.folder, env=environment({"TERM": "xterm"}),
-        stdin=theirs, stdout=theirs, stderr=theirs,
-    )  # fmt: skip
+        command_line("hello"),
+        cwd=loaded.folder,
+        env=environment({"TERM": "xterm"}),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
     os.close(theirs)
     output = b""
     try:

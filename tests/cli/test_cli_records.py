@@ -59,10 +59,14 @@ def put_run(project: DemoProject, name: str, *jobs: RunRecord, status: Status, e
     run_id = jobs[0].pipeline_run_id if jobs else new_ulid()
     events: list[Event] = [
         RunStarted(
-            run_id=run_id, timestamp=START, name=name, max_workers=4, as_of=START,
+            run_id=run_id,
+            timestamp=START,
+            name=name,
+            max_workers=4,
+            as_of=START,
             jobs=tuple((job.job_id, job.group) for job in jobs),
         )
-    ]  # fmt: skip
+    ]
     for job in jobs:
         ids: dict[str, Any] = {"run_id": run_id, "job_run_id": job.run_id, "job_id": job.job_id}
         events.append(JobStarted(**ids, queue_ms=job.queue_ms))
