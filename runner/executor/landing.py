@@ -98,7 +98,8 @@ def _match_notices(match: KeyMatch) -> Iterator[Notice]:
         details = {"read": list(match.read_samples), "written": list(match.staged_samples)}
         yield "warning", "incremental.ineffective", match.step_id, message, details
     if match.null_keys:
-        message = f"{_counted(match.null_keys, 'row')} without a key came in; such match nothing and come back every time"
+        rows = _counted(match.null_keys, "row")
+        message = f"{rows} without a key came in; such rows match nothing and come back in every run"
         yield "warning", "incremental.null_keys", match.step_id, message, {"rows": match.null_keys}
 
 
