@@ -99,10 +99,6 @@ class JobGraph:
         """Return what is ready before anything has run. To be called once, first."""
         return self._decide([node for node, count in enumerate(self._pending) if count == 0])
 
-    def is_ready(self, job_id: str) -> bool:
-        """Tell whether a job may start and has not."""
-        return self._ready[self._number[job_id]]
-
     def start(self, job_id: str) -> None:
         """Note that a ready job was started. Raises `ValueError` for a job that is not ready."""
         node = self._number[job_id]

@@ -218,6 +218,8 @@ class _Waiting:
         """Let a ready job wait."""
         number = self._number[job.job_id]
         bucket = self._bucket_of[number]
+        if not bucket.jobs:
+            bucket.place = self._awake  # it may have been emptied by `discard` where it was parked
         heappush(bucket.jobs, number)
         if bucket.jobs[0] == number:
             heappush(bucket.place, (number, bucket))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -126,22 +127,44 @@ def test_every_run_keeps_its_promises(
     assert list(graph.outcomes) == [job.job_id for job in jobs]
 
 
+SPEC = JobSpec.model_validate({"job_id": "j", "steps": STEPS})
+KINDS = [
+    PlannedJob(spec=SPEC.model_copy(update={"queue": queue}), group="g", file=Path("x"), limits=limits)
+    for queue in ("q", "narrow")
+    for limits in ((), ("outer",), ("inner",), ("outer", "inner"), ("outer", "other"), ("inner", "other"))
+]
+
+
 @given(
-    jobs=jobs_with_limits(),
-    limits=SIZES,
-    cap=st.sampled_from([None, 1, 2, 5]),
+    kinds=st.lists(st.sampled_from(KINDS), min_size=4, max_size=25),
+    limits=st.fixed_dictionaries(dict.fromkeys(LIMITS, st.integers(1, 2))),
+    cap=st.sampled_from([None, 3]),
     events=st.lists(
-        st.tuples(st.sampled_from(["add", "take", "take", "release", "discard"]), st.integers(0))
+        st.tuples(st.sampled_from(["add", "release", "release", "discard"]), st.integers(0, 24)), min_size=10
     ),
+    at_once=st.integers(0, 25),
 )
 def test_slots_go_to_the_first_job_that_can_have_all_of_its_own(
-    jobs: list[PlannedJob], limits: Mapping[str, int], cap: int | None, events: list[tuple[str, int]]
+    kinds: list[PlannedJob],
+    limits: Mapping[str, int],
+    cap: int | None,
+    events: list[tuple[str, int]],
+    at_once: int,
 ) -> None:
     """Against a list that is searched from its beginning each time."""
-    waiting = _Waiting(JobGraph(jobs, barriers_of(jobs)), limits, {"q": 3, "narrow": 1}, cap)
+    jobs = [
+        replace(kind, spec=kind.spec.model_copy(update={"job_id": f"j{number}"}))
+        for number, kind in enumerate(kinds)
+    ]
+    waiting = _Waiting(JobGraph(jobs), limits, {"q": 3, "narrow": 1}, cap)
     free: dict[str, int] = {"queue q": 3, "queue narrow": 1, "cap": cap or 0, **limits}
     new, queued, running = list(range(len(jobs))), set[int](), list[int]()
-    for what, pick in events:
+
+    def change(number: int, by: int) -> None:
+        for name in slots(jobs[number], cap):
+            free[name] += by
+
+    for what, pick in [*[("add", 0)] * at_once, *events]:
         if what == "add" and new:
             number = new.pop(pick % len(new))
             waiting.add(jobs[number])
@@ -153,14 +176,12 @@ def test_slots_go_to_the_first_job_that_can_have_all_of_its_own(
         elif what == "release" and running:
             number = running.pop(pick % len(running))
             waiting.release(jobs[number])
-            for name in slots(jobs[number], cap):
-                free[name] += 1
-        elif what == "take":
-            possible = (n for n in sorted(queued) if all(free[name] for name in slots(jobs[n], cap)))
-            expected = next(possible, None)
-            assert waiting.take() is (None if expected is None else jobs[expected])
-            if expected is not None:
-                queued.remove(expected)
-                running.append(expected)
-                for name in slots(jobs[expected], cap):
-                    free[name] -= 1
+            change(number, +1)
+        taken: int | None = 0
+        while taken is not None:
+            taken = next((n for n in sorted(queued) if all(free[name] for name in slots(jobs[n], cap))), None)
+            assert waiting.take() is (None if taken is None else jobs[taken])
+            if taken is not None:
+                queued.remove(taken)
+                running.append(taken)
+                change(taken, -1)

@@ -207,6 +207,18 @@ def test_stop_on_failure_lets_what_runs_finish() -> None:
     }  # fmt: skip
 
 
+def test_a_job_skipped_while_it_waits_for_a_slot_blocks_no_other() -> None:
+    jobs = [
+        job("a", limits="narrow"),
+        job("b", limits="narrow", stops="g"),
+        job("c", limits="narrow", after="a"),
+        job("x", stops="g"),
+    ]
+    run = simulate(Run(jobs, seconds={"a": 5}, ends={"x": Status.FAILURE}, limits={"narrow": 1}))
+    assert run.outcomes == {"a": "success", "b": "skipped", "c": "success", "x": "failure"}
+    assert run.duration == 6
+
+
 def test_a_partial_job_stops_nothing() -> None:
     jobs = [job("a", stops="g"), job("b", needs="a", stops="g")]
     run = simulate(Run(jobs, ends={"a": Status.PARTIAL}, fail_fast=True))
