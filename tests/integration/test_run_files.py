@@ -216,7 +216,7 @@ def test_a_name_cannot_lead_out_of_the_store(store: FileRunStore, tmp_path: Path
 
 
 WRITING = """
-import sys
+import os, sys
 from pathlib import Path
 from runner.events import JobFinished, RunStarted
 from runner.fold import fold_run
@@ -228,7 +228,7 @@ while True:
     writer = store.create(events[0].run_id, "daily", events[0].timestamp)
     for number, event in enumerate(events):
         writer.append([event])
-        print(event.run_id, number, flush=True)     # acknowledged: it must be there
+        os.write(1, f"{event.run_id} {number}\\n".encode())     # acknowledged, in one piece: it must be there
         if isinstance(event, RunStarted):
             writer.write_run(fold_run([event], run_id=event.run_id))
         if isinstance(event, JobFinished):
@@ -266,15 +266,13 @@ def test_kill_9_loses_nothing_that_was_acknowledged(store: FileRunStore, tmp_pat
 
 def test_a_run_of_another_process_is_alive_until_it_is_killed(store: FileRunStore, tmp_path: Path) -> None:
     """Its death is seen at once, not after some heartbeat."""
-    waiting = WRITING.replace(
-        "print(event.run_id, number, flush=True)", "print(event.run_id, flush=True); input()"
-    )
+    waiting = WRITING.replace("# acknowledged", "; input()  # acknowledged")
     with subprocess.Popen(
         [sys.executable, "-c", waiting, str(tmp_path / "runs")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as child:  # fmt: skip
         assert child.stdout is not None
-        run_id = child.stdout.readline().strip()
+        run_id, _ = child.stdout.readline().split()
         assert store.is_alive(run_id)
         assert store.load(run_id).status is Status.RUNNING
         child.kill()
