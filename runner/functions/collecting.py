@@ -7,11 +7,10 @@ collector to follow), and taking back the outputs of a row that failed is one `d
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from inspect import iscoroutine
 from operator import itemgetter
-from types import GeneratorType
 from typing import Any
 
 from runner.errors import FunctionFailed, did_you_mean
@@ -25,13 +24,10 @@ fails the step. REQUIREMENTS, callable error handling.
 FAILURES = (Exception, SystemExit)
 """What a project's function may raise that fails its step; a call of `sys.exit` must not end the engine."""
 
-ITERATED = frozenset({list, tuple, GeneratorType})
-"""Types of results that are iterated without a further look."""
-
 MAX_REASON = 1000
 """Characters of a reason that are kept."""
 
-LOOK_EVERY = 64
+LOOK_EVERY = 256
 """Outputs between two looks at their size, while they are small."""
 
 SMALL = 4096
@@ -88,102 +84,88 @@ class TornRow(Exception):
 class Collector:
     """Outputs on their way into batches of at most `chunk_rows` rows and about `chunk_bytes` bytes.
 
-    A loop calls `begin` before each input row and adds its outputs, or `reject`s it. When there are `due`
-    values it asks whether it is `full`, and then takes a batch: `flush` between two input rows, `spill`
-    within one. `names` are the columns to collect; None collects whole rows.
+    A loop notes before each input row how many `values` there are (its `mark`) and adds its outputs, or `reject`s
+    it. After `patience` outputs it asks whether the collector is `full`, and then passes on what is `ready`
+    (between two input rows) or `spill`s (within one). `names` are the columns to collect; None collects whole rows.
     """
 
     def __init__(self, function: str, names: Sequence[str] | None, chunk_rows: int, chunk_bytes: int) -> None:
         self._function = function
         self._names = tuple(names) if names is not None else None
+        self.values: list[Any] = []
         self.exact = len(self._names) if self._names is not None else -1
         self.pick = _picker(self._names or ())
         self.fit: Callable[[Any], Sequence[Any]] = _as_row if self._names is None else self._as_columns
-        self.values: list[Any] = []
+        self.add_all = _adder(self.values, self.exact, self.pick, self.fit)
+        self.patience = 1
         self._width = max(self.exact, 1)
-        self.due = self._width
         self._max_values = chunk_rows * self._width
         self._max_bytes = chunk_bytes
         self._bytes = 0
-        self._weighed = 0  # how many values stand for _bytes
-        self._index = 0
-        self._mark = 0  # where the values of the current input row begin
-        self._torn = False  # some of them have gone on
+        self._weighed = 0  # how many values _bytes stands for
+        self._torn = -1  # index of the latest input row of which a part has gone on
         self._failures: list[RowFailure] = []
 
-    def begin(self, index: int) -> None:
-        """Start with the input row at `index`."""
-        self._index = index
-        self._mark = len(self.values)
-        self._torn = False
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to pass on."""
+        return bool(self.values or self._failures)
 
-    def add(self, output: Any) -> None:
-        """Take one output. Raises `TypeError` if it is no row, `ValueError` if it has a column that is not
-        wanted.
-
-        `drain_rows` has this in its loop, where the call itself would be a twentieth of the time.
-        """
-        if type(output) is dict and len(output) == self.exact:
-            try:
-                self.values.extend(self.pick(output))
-            except KeyError:
-                self.values.extend(self.fit(output))
-        else:
-            self.values.extend(self.fit(output))
-
-    def reject(self, error: Exception) -> None:
-        """Take back what the current input row gave, and keep why.
+    def reject(self, index: int, mark: int, error: Exception) -> None:
+        """Take back what the input row at `index` gave, and keep why.
 
         Raises `FunctionFailed` when part of it has gone on already: then only the step as a whole can fail.
         """
-        if self._torn:
-            raise FunctionFailed(self._function, TornRow(self._index, error)) from error
-        del self.values[self._mark :]
-        self._weighed = min(self._weighed, self._mark)
-        self._failures.append(RowFailure(self._index, error, FunctionFailed(self._function, error).location))
+        if self._torn == index:
+            raise FunctionFailed(self._function, TornRow(index, error)) from error
+        del self.values[mark:]
+        self._weighed = min(self._weighed, mark)
+        location = FunctionFailed(self._function, error).location
+        self._failures.append(RowFailure(index, error, location))
         error.__traceback__ = None  # it holds the frame of the loop, and with it every row of the batch
 
     def full(self) -> bool:
-        """Tell whether it is time to take a batch, and set `due` to when to ask again.
+        """Tell whether it is time to pass something on, and set `patience` anew.
 
-        The last output is weighed and stands for those since the one before; large ones are weighed one by
-        one.
+        The last output is weighed and stands for those since the one before; large ones are weighed one by one.
         """
         count, width = len(self.values), self._width
         size = weigh(self.values[-width:])
         self._bytes += size * max(0, count - self._weighed) // width
         self._weighed = count
-        self.due = min(count + (1 if size > SMALL else LOOK_EVERY) * width, self._max_values)
+        self.patience = 1 if size > SMALL else max(1, min(LOOK_EVERY, (self._max_values - count) // width))
         return count >= self._max_values or self._bytes >= self._max_bytes
 
-    def flush(self) -> Drained:
-        """Return everything that was collected, between two input rows."""
+    def ready(self) -> Iterator[Drained]:
+        """Pass on as many full batches as there are, between two input rows."""
+        count, piece = len(self.values) // self._width, self._max_values
+        if self._bytes > self._max_bytes:
+            piece = min(piece, max(1, count * self._max_bytes // self._bytes) * self._width)
+        while len(self.values) >= piece:
+            yield self._take(piece)
+
+    def spill(self, index: int, mark: int) -> Drained:
+        """Pass on a batch within the input row at `index`: the rows before it, or its own outputs when they fill one
+        alone. Its mark is 0 from then on.
+        """
+        if not mark:
+            self._torn = index
+        return self._take(mark or len(self.values))
+
+    def rest(self) -> Drained:
+        """Pass on everything that is left."""
         return self._take(len(self.values))
 
-    def spill(self) -> Drained:
-        """Return a batch within an input row: the rows before it, or its own outputs when they fill one
-        alone.
-        """
-        self._torn = self._torn or not self._mark
-        drained = self._take(self._mark or len(self.values))
-        self._mark = 0
-        return drained
-
-    def __bool__(self) -> bool:
-        """Tell whether anything is left to flush."""
-        return bool(self.values or self._failures)
-
     def _take(self, end: int) -> Drained:
-        values = self.values[:end]
-        del self.values[:end]
-        self._bytes = self._weighed = 0
-        self.due = self._width
-        drained = Drained(end // self._width, failures=self._failures)
-        self._failures = []
+        values, width = self.values, self._width
+        drained = Drained(end // width, failures=self._failures)
         if self._names is None:
-            drained.rows = values
+            drained.rows = values[:end]
         else:
-            drained.columns = {name: values[i :: self._width] for i, name in enumerate(self._names)}
+            drained.columns = {name: values[i:end:width] for i, name in enumerate(self._names)}
+        del values[:end]
+        self._failures = []
+        self._bytes = self._bytes * len(values) // max(1, len(values) + end)
+        self._weighed = min(self._weighed, len(values))
         return drained
 
     def _as_columns(self, output: Any) -> Sequence[Any]:
@@ -197,6 +179,29 @@ class Collector:
                 f"unknown column {name!r}; expected one of {', '.join(names)}" + (f", {hint}" if hint else "")
             )
         return list(map(row.get, names))
+
+
+def _adder(
+    values: list[Any], exact: int, pick: Callable[[Any], Sequence[Any]], fit: Callable[[Any], Sequence[Any]]
+) -> Callable[[Iterable[Any]], None]:
+    """Return what adds several outputs; `fit` raises `TypeError` or `ValueError` for one that is no wanted row.
+
+    Most outputs have exactly the wanted keys: as many, and each of them is found. (A closure: looking up the four
+    names for each input row would be a twentieth of the whole time.)
+    """
+    extend = values.extend
+
+    def add_all(outputs: Iterable[Any]) -> None:
+        for output in outputs:
+            if type(output) is dict and len(output) == exact:
+                try:
+                    extend(pick(output))
+                except KeyError:
+                    extend(fit(output))
+            else:
+                extend(fit(output))
+
+    return add_all
 
 
 def outputs_of(result: Any, single: type | tuple[type, ...] = dict) -> Iterable[Any]:
@@ -223,15 +228,15 @@ def weigh(values: Iterable[Any]) -> int:
     """Return about how many bytes values hold in memory; text and bytes count by their length."""
     size = 0
     for value in values:
-        match value:
-            case str() | bytes():
-                size += 50 + len(value)
-            case dict():
-                size += 100 + weigh(value.values())
-            case list():
-                size += 60 + weigh(value)
-            case _:
-                size += 40
+        kind = type(value)
+        if kind is str or kind is bytes:
+            size += 50 + len(value)
+        elif kind is dict:
+            size += 100 + weigh(value.values())
+        elif kind is list:
+            size += 60 + weigh(value)
+        else:
+            size += 40
     return size
 
 

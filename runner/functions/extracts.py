@@ -81,17 +81,21 @@ class _Packer:
         self._record_batch = pa.RecordBatch
         self.single = (dict, pa.RecordBatch)
         self._collector = Collector(function.name, None, chunk_rows, chunk_bytes)
+        self._left = self._collector.patience
 
     def pack(self, item: Any) -> Sequence[list[Row] | pa.RecordBatch]:
         """Take one item and return what is now ready to go on."""
         collector = self._collector
         if isinstance(item, self._record_batch):
             return [*self.rest(), item]
-        collector.add(item)
-        if len(collector.values) >= collector.due and collector.full():
-            return self.rest()
-        return ()
+        collector.add_all((item,))
+        self._left -= 1
+        if self._left > 0:
+            return ()
+        full = collector.full()
+        self._left = collector.patience
+        return self.rest() if full else ()
 
     def rest(self) -> Sequence[list[Row]]:
         """Return the rows that are still here, if any."""
-        return [self._collector.flush().rows or []] if self._collector else ()
+        return [self._collector.rest().rows or []] if self._collector else ()

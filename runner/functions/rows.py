@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from types import GeneratorType
 from typing import Any
 
 from runner.errors import FunctionFailed
 from runner.functions.collecting import (
     FAILURES,
-    ITERATED,
     ROW_ERRORS,
     Collector,
     Drained,
@@ -50,17 +50,20 @@ def drain_rows(
     target = function.target
     collector = Collector(function.name, names, chunk_rows, chunk_bytes)
     values, extend = collector.values, collector.values.extend
-    exact, pick, fit = collector.exact, collector.pick, collector.fit
+    exact, pick, fit, add_all = collector.exact, collector.pick, collector.fit, collector.add_all
+    left = collector.patience
     for index, row in enumerate(rows):
         if stop.stopped:
             raise Stopped
-        collector.begin(index)
+        mark = len(values)
         try:
             result = target(row, **arguments)
-            if type(result) is dict:
-                collector.add(result)
+            if type(result) is list:
+                add_all(result)
+                left -= len(result)
             else:
-                for output in result if type(result) in ITERATED else outputs_of(result):
+                # As add_all, but written out: a generator can be stopped, or be large, between any two outputs.
+                for output in result if type(result) is GeneratorType else outputs_of(result):
                     if type(output) is dict and len(output) == exact:
                         try:
                             extend(pick(output))
@@ -68,20 +71,26 @@ def drain_rows(
                             extend(fit(output))
                     else:
                         extend(fit(output))
-                    if len(values) >= collector.due and collector.full():
-                        yield collector.spill()
+                    left -= 1
+                    if left <= 0:
+                        if collector.full():
+                            yield collector.spill(index, mark)
+                            mark = 0
+                        left = collector.patience
                     if stop.stopped:
                         raise Stopped  # noqa: TRY301 - a call instead would be paid for each output
         except ROW_ERRORS as error:
-            collector.reject(error)
+            collector.reject(index, mark, error)
         except Stopped:
             raise
         except FAILURES as error:
             raise FunctionFailed(function.name, error) from error
-        if len(values) >= collector.due and collector.full():
-            yield collector.flush()
+        if left <= 0:
+            if collector.full():
+                yield from collector.ready()
+            left = collector.patience
     if collector:
-        yield collector.flush()
+        yield collector.rest()
 
 
 async def drain_rows_async(
@@ -98,30 +107,33 @@ async def drain_rows_async(
     from anyio.lowlevel import checkpoint
 
     collector = Collector(function.name, names, chunk_rows, chunk_bytes)
+    left = collector.patience
     for index, row in enumerate(rows):
         if stop.stopped:
             raise Stopped
         if index % CHECKPOINT_EVERY == 0:
             await checkpoint()
-        collector.begin(index)
+        mark = len(collector.values)
         try:
             async with aclosing(outputs_of_async(function.target(row, **arguments))) as outputs:
                 async for output in outputs:
-                    collector.add(output)
-                    if len(collector.values) >= collector.due and collector.full():
-                        yield collector.spill()
+                    collector.add_all((output,))
+                    left -= 1
+                    if left <= 0:
+                        if collector.full():
+                            yield collector.spill(index, mark)
+                            mark = 0
+                        left = collector.patience
                     if stop.stopped:
                         raise Stopped  # noqa: TRY301 - as in drain_rows
         except ROW_ERRORS as error:
-            collector.reject(error)
+            collector.reject(index, mark, error)
         except Stopped:
             raise
         except FAILURES as error:
             raise FunctionFailed(function.name, error) from error
-        if len(collector.values) >= collector.due and collector.full():
-            yield collector.flush()
     if collector:
-        yield collector.flush()
+        yield collector.rest()
 
 
 async def outputs_of_async(result: Any, single: type | tuple[type, ...] = dict) -> AsyncGenerator[Any, None]:
