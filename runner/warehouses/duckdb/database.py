@@ -11,6 +11,7 @@ import duckdb
 from runner.errors import HeldByAnother
 from runner.settings import DuckDBSettings
 from runner.warehouses.duckdb.faults import DRIVER_ERRORS, translate
+from runner.warehouses.duckdb.leftovers import remove_leftovers
 
 _OPENING = threading.Lock()
 """The umask belongs to the whole process, so only one thread may change and restore it at a time."""
@@ -45,6 +46,7 @@ class Database:
                 self.temp_directory.mkdir(parents=True, exist_ok=True)
                 self._connection = duckdb.connect(str(self.path))
                 self._configure(self._connection)
+                remove_leftovers(self.temp_directory)
             except DRIVER_ERRORS as error:
                 self.close()
                 raise self._translate(error) from error
@@ -96,6 +98,9 @@ class Database:
         if self.settings.threads is not None:
             connection.execute("SET threads = $threads", {"threads": self.settings.threads})
         connection.execute("SET temp_directory = $folder", {"folder": str(self.temp_directory)})
+        # Five row groups a thread wait to be written by default; with one, landing 700,000 rows takes 75 MB less
+        # and no longer.
+        connection.execute("SET write_buffer_row_group_count = 1")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
 

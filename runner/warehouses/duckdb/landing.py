@@ -17,7 +17,7 @@ from runner.warehouses.duckdb.calls import Cursor
 from runner.warehouses.duckdb.database import Database
 from runner.warehouses.duckdb.staging import Stage
 from runner.warehouses.duckdb.tracking import TrackedKeys
-from runner.warehouses.duckdb.upserts import landing_statement
+from runner.warehouses.duckdb.upserts import Upsert
 
 BAD_ROWS = "bad_rows"
 
@@ -45,6 +45,9 @@ class Landing:
         self._stages = stages
         self._bad_rows = bad_rows
         self._keys = keys
+        self._upserts = [
+            Upsert(cursor, target, stage, spec.stamp) for target, stage in zip(spec.targets, stages, strict=True)
+        ]
         self._tracked = {
             number: TrackedKeys(cursor, spec, number, spec.tracking[number], stage, BAD_ROWS)
             for number, stage in keys.items()
@@ -65,9 +68,8 @@ class Landing:
     def _prepare(self) -> dict[int, KeyMatch]:
         """Make the temporary relations, before the transaction: no DDL in it."""
         self._cursor.register(BAD_ROWS, self._bad_table())
-        for stage in (*self._stages, *self._keys.values()):
-            if stage.rows:
-                stage.expose(self._cursor)
+        for upsert in self._upserts:
+            upsert.prepare()
         matches = {}
         for number, tracked in self._tracked.items():
             target = self._spec.tracking[number].target
@@ -97,29 +99,17 @@ class Landing:
     def _land(self, number: int, deleted: Mapping[int, int]) -> TargetLanding:
         started = monotonic_ns()
         target, stage = self._spec.targets[number], self._stages[number]
-        written = duplicates = 0
-        if stage.rows:
-            duplicates = self._duplicates(number)
-            statement = landing_statement(target, stage.name, self._spec.stamp)
-            written = int(self._cursor.execute(statement.text, statement.values or None).fetchall()[0][0])
+        upsert = self._upserts[number]
+        written = upsert.run()
         return TargetLanding(
             step_id=target.step_id,
             table=target.table.ref,
             staged=stage.rows,
             written=written,
-            duplicates=duplicates,
+            duplicates=upsert.duplicates,
             deleted=sum(count for n, count in deleted.items() if self._spec.tracking[n].target == number),
             duration_ms=(monotonic_ns() - started) / 1e6,
         )
-
-    def _duplicates(self, number: int) -> int:
-        target, stage = self._spec.targets[number], self._stages[number]
-        if target.mode == "append" or not target.key:
-            return 0
-        distinct = (
-            f"SELECT count(*) FROM (SELECT DISTINCT {column_list(target.key)} FROM {quote(stage.name)})"
-        )
-        return stage.rows - int(self._cursor.execute(distinct).fetchall()[0][0])
 
     def _quarantine(self) -> None:
         if self._bad_rows:
@@ -155,8 +145,6 @@ class Landing:
     def _tidy(self) -> None:
         for tracked in self._tracked.values():
             tracked.drop()
-        for stage in (*self._stages, *self._keys.values()):
-            stage.hide(self._cursor)
         self._cursor.unregister(BAD_ROWS)
 
     def _repeated(self) -> LandingResult:

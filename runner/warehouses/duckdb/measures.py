@@ -38,7 +38,7 @@ def missing(cursor: Cursor, read: IncrementalRead, keys: pa.RecordBatch, *, reme
     times = read.spec.source_ts is not None and read.spec.source_ts in keys.schema.names
     numbered = keys.append_column(NUMBER, pa.arange(0, keys.num_rows))
     statement = missing_statement(read, ASKED, NUMBER, DUCKDB, times=times, remembered=remembered)
-    cursor.register(ASKED, pa.Table.from_batches([numbered]))
+    cursor.register(ASKED, pa.Table.from_batches([numbered]).to_reader())
     try:
         new = {row[0] for row in fetch(cursor, statement)}
     finally:

@@ -1,87 +1,135 @@
-"""Where rows wait for their landing: Arrow batches in memory up to a limit, then a temporary table.
+"""Where rows wait for their landing: Arrow batches in memory up to a limit, then a compressed file.
 
-Either way every row carries a number, so that the last of equal keys can win.
+A file, not a temporary table: what a table holds counts against DuckDB's memory limit and so against the process
+(7,000,000 rows: 780 MB with a limit of 1 GB), a file costs a batch. Reading single columns of it is cheap, and
+writing 700,000 rows costs half of what the table did. Every row carries a number, so that the last of equal keys
+can win.
 """
 
 from __future__ import annotations
 
-import pyarrow as pa
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
-from runner.sql import quote
+import pyarrow as pa
+import pyarrow.ipc
+
+from runner.ids import new_ulid
 from runner.warehouses.duckdb.calls import Cursor
+from runner.warehouses.duckdb.leftovers import SUFFIX
 
 NUMBER = "staged_number_"
 """Name of the numbering column."""
 
+WRITE_BYTES = 8_000_000
+"""Once a stage has a file, this much is gathered before the next write to it."""
+
 
 class Stage:
-    """The staged rows of one target, or the keys of one read. Not thread-safe; one writer uses it."""
+    """The staged rows of one target, or the keys of one read. One writer uses it; methods that say so block."""
 
-    def __init__(self, name: str, schema: pa.Schema) -> None:
+    def __init__(self, name: str, schema: pa.Schema, folder: Path) -> None:
         self.name = name
         self.rows = 0
         self.memory = 0
-        self._given = schema
-        self._schema = schema.append(pa.field(NUMBER, pa.int64()))
+        self.schema = schema
+        self._numbered = schema.append(pa.field(NUMBER, pa.int64()))
+        self._folder = folder
         self._batches: list[pa.RecordBatch] = []
-        self._spilled = False
-        self._registered = False
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns that were agreed on."""
-        return self._given
+        self._files: list[Path] = []
+        self._sink: pa.NativeFile | None = None
+        self._writer: pa.ipc.RecordBatchStreamWriter | None = None
+        self._damage: BaseException | None = None
 
     @property
     def spilled(self) -> bool:
-        """Whether (some of) the rows stand in a temporary table."""
-        return self._spilled
+        """Whether (some of) the rows stand in a file."""
+        return bool(self._files)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Append a batch. Raises `ValueError` when its columns are not those that were agreed on."""
-        if not batch.schema.equals(self._given):
-            raise ValueError(f"staged columns are {batch.schema}, expected {self._given}")
+        if not batch.schema.equals(self.schema):  # compares no metadata
+            raise ValueError(f"staged columns are {batch.schema}, expected {self.schema}")
         numbers = pa.arange(self.rows, self.rows + batch.num_rows)
-        self._batches.append(pa.RecordBatch.from_arrays([*batch.columns, numbers], schema=self._schema))
+        self._batches.append(pa.RecordBatch.from_arrays([*batch.columns, numbers], schema=self._numbered))
         self.rows += batch.num_rows
         self.memory += batch.nbytes + numbers.nbytes
 
-    def spill(self, cursor: Cursor) -> None:
-        """Move what is in memory to a temporary table of this cursor. Blocks."""
-        if not self._batches:
-            return
-        incoming = f"{self.name}_incoming"
-        cursor.register(incoming, pa.Table.from_batches(self._batches, self._schema))
+    def spill(self) -> None:
+        """Move what is in memory to the file. Blocks. After an error the stage can only be cleared."""
         try:
-            if not self._spilled:
-                cursor.execute(f"CREATE TEMP TABLE {quote(self.name)} AS FROM {quote(incoming)} LIMIT 0")
-                self._spilled = True
-            cursor.execute(f"INSERT INTO {quote(self.name)} FROM {quote(incoming)}")
-        finally:
-            cursor.unregister(incoming)
+            writer = self._open_writer()
+            for batch in self._batches:
+                writer.write_batch(batch)
+        except BaseException as error:
+            self._damage = error
+            raise
         self._batches.clear()
         self.memory = 0
 
-    def expose(self, cursor: Cursor) -> None:
-        """Make the rows readable as the relation `name` on this cursor. Blocks."""
-        if self._spilled:
-            self.spill(cursor)
-        else:
-            cursor.register(self.name, pa.Table.from_batches(self._batches, self._schema))
-            self._registered = True
-
-    def hide(self, cursor: Cursor) -> None:
-        """Undo `expose`; the rows stay. Blocks."""
-        if self._registered:
+    @contextmanager
+    def relation(self, cursor: Cursor, columns: Sequence[str] | None = None) -> Iterator[None]:
+        """Make the rows (of some columns) readable as the relation `name` on this cursor, by one statement, once.
+        Blocks.
+        """
+        reader = self._reader(columns)
+        cursor.register(self.name, reader)
+        try:
+            yield
+        finally:
             cursor.unregister(self.name)
-            self._registered = False
+            reader.close()
 
-    def clear(self, cursor: Cursor) -> None:
-        """Forget the rows. Blocks."""
-        self.hide(cursor)
-        if self._spilled:
-            cursor.execute(f"DROP TABLE IF EXISTS {quote(self.name)}")
-            self._spilled = False
+    def clear(self) -> None:
+        """Forget the rows and remove the files. Blocks."""
+        self._close_writer()
+        for file in self._files:
+            file.unlink(missing_ok=True)
+        self._files.clear()
         self._batches.clear()
+        self._damage = None
         self.rows = 0
         self.memory = 0
+
+    def _open_writer(self) -> pa.ipc.RecordBatchStreamWriter:
+        if self._writer is None:
+            file = self._folder / f"{self.name}-{new_ulid()}{SUFFIX}"
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            self._files.append(file)
+            self._sink = pa.OSFile(str(file), "wb")
+            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            self._writer = pa.ipc.new_stream(self._sink, self._numbered, options=options)
+        return self._writer
+
+    def _close_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        sink, self._sink = self._sink, None
+        try:
+            if writer is not None and self._damage is None:
+                writer.close()
+        finally:
+            if sink is not None:
+                sink.close()
+
+    def _reader(self, columns: Sequence[str] | None) -> pa.RecordBatchReader:
+        if self._damage is not None:
+            raise self._damage
+        names = list(columns) if columns is not None else self._numbered.names
+        if not self._files:
+            return pa.Table.from_batches(self._batches, self._numbered).select(names).to_reader()
+        if self._batches:
+            self.spill()
+        self._close_writer()
+        positions = sorted(self._numbered.get_field_index(name) for name in names)
+        readers = [_open(file, positions) for file in self._files]
+        if len(readers) == 1:
+            return readers[0]
+        # More than one file only when rows were staged after a landing that failed.
+        return pa.RecordBatchReader.from_batches(readers[0].schema, (batch for reader in readers for batch in reader))
+
+
+def _open(file: Path, positions: list[int]) -> pa.RecordBatchReader:
+    """Open a file for some columns, by position: the others are not decompressed."""
+    return pa.ipc.open_stream(pa.OSFile(str(file), "rb"), options=pa.ipc.IpcReadOptions(included_fields=positions))

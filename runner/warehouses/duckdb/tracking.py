@@ -7,6 +7,7 @@ target keys that were staged).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -48,19 +49,21 @@ class TrackedKeys:
         self.drop()
         new = self._new_rows()
         columns = ", ".join(f"{key} AS {quote(f'k{n}')}" for n, key in enumerate(new.source_key("s")))
-        self._execute(
-            f"CREATE TEMP TABLE {quote(self._read_table)} AS SELECT {columns}, {new.source_text()} AS key, "
-            f"{self._latest()} AS source_ts FROM {quote(self._keys.name)} AS s WHERE {self._present('s', True)} "
-            f"GROUP BY ALL",
-            new.parameters,
-        )
+        with self._keys.relation(self._cursor):
+            self._execute(
+                f"CREATE TEMP TABLE {quote(self._read_table)} AS SELECT {columns}, {new.source_text()} AS key, "
+                f"{self._latest()} AS source_ts FROM {quote(self._keys.name)} AS s "
+                f"WHERE {self._present('s', self._read.spec.source_key)} GROUP BY ALL",
+                new.parameters,
+            )
         if stage is not None and stage.rows:
             names = self._read.spec.target_key
             columns = ", ".join(f"s.{quote(name)} AS {quote(f'k{n}')}" for n, name in enumerate(names))
-            self._execute(
-                f"CREATE TEMP TABLE {quote(self._landed_table)} AS SELECT DISTINCT {columns} "
-                f"FROM {quote(stage.name)} AS s WHERE {self._present('s', False)}"
-            )
+            with stage.relation(self._cursor, names):
+                self._execute(
+                    f"CREATE TEMP TABLE {quote(self._landed_table)} AS SELECT DISTINCT {columns} "
+                    f"FROM {quote(stage.name)} AS s WHERE {self._present('s', names)}"
+                )
         else:
             self._execute(
                 f"CREATE TEMP TABLE {quote(self._landed_table)} AS SELECT * EXCLUDE (key, source_ts) "
@@ -72,16 +75,18 @@ class TrackedKeys:
         read, landed = quote(self._read_table), quote(self._landed_table)
         counts = self._execute(
             f"SELECT (SELECT count(*) FROM {read}), (SELECT count(*) FROM {landed}), "
-            f"(SELECT count(*) FROM {read} AS r SEMI JOIN {landed} AS l ON {self._same()}), "
-            f"(SELECT count(*) FROM {quote(self._keys.name)} AS s WHERE NOT ({self._present('s', True)}))"
+            f"(SELECT count(*) FROM {read} AS r SEMI JOIN {landed} AS l ON {self._same()})"
         )[0]
+        with self._keys.relation(self._cursor, self._read.spec.source_key):
+            present = self._present("s", self._read.spec.source_key)
+            nulls = self._execute(f"SELECT count(*) FROM {quote(self._keys.name)} AS s WHERE NOT ({present})")[0][0]
         return KeyMatch(
             step_id=self._read.step_id,
             read=counts[0],
             staged=counts[1],
             matched=counts[2],
             remembered=0,
-            null_keys=counts[3],
+            null_keys=nulls,
             read_samples=self._samples(f"SELECT key FROM {read}"),
             staged_samples=self._samples(f"SELECT {self._landed_text()} AS key FROM {landed} AS l"),
         )
@@ -149,8 +154,7 @@ class TrackedKeys:
             return "CAST(NULL AS TIMESTAMPTZ)"
         return f"CAST(max(s.{quote(name)}) AS TIMESTAMPTZ)"
 
-    def _present(self, alias: str, source: bool) -> str:
-        names = self._read.spec.source_key if source else self._read.spec.target_key
+    def _present(self, alias: str, names: Sequence[str]) -> str:
         return " AND ".join(f"{alias}.{quote(name)} IS NOT NULL" for name in names)
 
     def _same(self) -> str:

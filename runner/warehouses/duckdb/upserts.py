@@ -1,40 +1,125 @@
-"""The statements that bring staged rows into a target."""
+"""The statements that bring staged rows into a target, and the questions that choose among them.
+
+Measured with 700,000 rows of 8 columns (2 cores): a window for the last of each key takes 1.2 s, so it is only used
+when a check of 0.07 s has found equal keys. A plain INSERT keeps the order of its rows and so runs on one core
+(1.1 s); a MERGE that matches nothing inserts on all (0.65 s). A MERGE into 7,000,000 rows takes 2.0 s, but 1.35 s as
+a look at the keys and then such an insert, when no key is there yet.
+"""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from runner.incremental import Statement
 from runner.ports import WriteTarget
 from runner.sql import DUCKDB, Parameters, column_list, qualified, quote
-from runner.warehouses.duckdb.staging import NUMBER
+from runner.warehouses.duckdb.calls import Cursor
+from runner.warehouses.duckdb.staging import NUMBER, Stage
+
+LOOK_FIRST_ROWS = 100_000
+"""From this many staged rows on, looking whether any key is there already is cheaper than to MERGE at once."""
+
+PASS_ROWS = 1_000_000
+"""Rows whose keys are compared in one pass of the search for equal keys: 16 bytes a key are held at a time."""
 
 
-def last_of_each(target: WriteTarget, stage: str) -> str:
-    """Return the staged rows as a subquery, the last of equal keys only."""
-    if target.mode == "append" or not target.key:
-        return f"(SELECT {column_list(target.given)} FROM {quote(stage)})"
+class Upsert:
+    """Lands the staged rows of one target, inside the caller's transaction. Blocks."""
+
+    def __init__(self, cursor: Cursor, target: WriteTarget, stage: Stage, stamp: datetime) -> None:
+        self._cursor = cursor
+        self._target = target
+        self._stage = stage
+        self._stamp = stamp
+        self.duplicates = 0
+        self._keyed = target.mode != "append" and bool(target.key)
+
+    def prepare(self) -> None:
+        """Count the staged rows that a later one of equal key replaces: before the transaction, since it makes a
+        temporary table. Hashes are looked at first, in passes that bound memory; only where two are equal are the
+        keys themselves compared.
+        """
+        self.duplicates = 0
+        if not self._keyed or not self._stage.rows:
+            return
+        key, stage = column_list(self._target.key), quote(self._stage.name)
+        try:
+            with self._stage.relation(self._cursor, self._target.key):
+                self._cursor.execute(f"CREATE OR REPLACE TEMP TABLE key_hashes AS SELECT hash({key}) AS h FROM {stage}")
+            repeated = self._some_hashes_repeat()
+        finally:
+            self._cursor.execute("DROP TABLE IF EXISTS key_hashes")
+        if repeated:
+            with self._stage.relation(self._cursor, self._target.key):
+                distinct = self._count(f"SELECT count(*) FROM (SELECT DISTINCT {key} FROM {stage})")
+            self.duplicates = self._stage.rows - distinct
+
+    def run(self) -> int:
+        """Return the number of rows written."""
+        if not self._stage.rows:
+            return 0
+        statement = landing_statement(
+            self._target,
+            self._stage.name,
+            self._stamp,
+            matching=self._keyed and self._may_match(),
+            duplicates=self.duplicates > 0,
+        )
+        with self._stage.relation(self._cursor):
+            return int(self._cursor.execute(statement.text, statement.values or None).fetchall()[0][0])
+
+    def _some_hashes_repeat(self) -> bool:
+        passes = 1 + self._stage.rows // PASS_ROWS
+        repeated = f"SELECT h FROM key_hashes WHERE h % {passes} = $number GROUP BY h HAVING count(*) > 1"
+        return any(
+            self._cursor.execute(f"SELECT count(*) FROM ({repeated})", {"number": number}).fetchall()[0][0]
+            for number in range(passes)
+        )
+
+    def _may_match(self) -> bool:
+        """Tell whether staged keys may be in the target."""
+        table = qualified(self._target.table.ref)
+        if not self._count(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"):
+            return False
+        if self._stage.rows < LOOK_FIRST_ROWS:
+            return True
+        matching = f"{quote(self._stage.name)} AS s SEMI JOIN {table} AS t ON {_equal_keys(self._target)}"
+        with self._stage.relation(self._cursor, self._target.key):
+            return self._count(f"SELECT count(*) FROM {matching}") > 0
+
+    def _count(self, text: str) -> int:
+        return int(self._cursor.execute(text).fetchall()[0][0])
+
+
+def landing_statement(
+    target: WriteTarget, stage: str, stamp: datetime, *, matching: bool, duplicates: bool
+) -> Statement:
+    """Return the statement that lands the relation `stage`; its result is the number of rows written.
+
+    `matching`: keys may be in the target already. `duplicates`: the relation holds equal keys.
+    """
+    parameters = Parameters(DUCKDB)
+    stamped = parameters.bind("stamp", stamp, "timestamp") if target.stamped else ""
+    columns = column_list((*target.given, *target.stamped))
+    values = ", ".join([column_list(target.given, "s"), *(stamped for _ in target.stamped)])
+    rows = _last_of_each(target, stage) if duplicates else f"(SELECT {column_list(target.given)} FROM {quote(stage)})"
+    on = _equal_keys(target) if matching else "FALSE"
+    text = f"MERGE INTO {qualified(target.table.ref)} AS t USING {rows} AS s ON {on}\n"
+    if matching and target.mode == "upsert" and (changes := _changes(target, stamped)):
+        text += f"WHEN MATCHED THEN UPDATE SET {changes}\n"
+    text += f"WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({values})"
+    return Statement(text=text, values=parameters.values)
+
+
+def _last_of_each(target: WriteTarget, stage: str) -> str:
     return (
         f"(SELECT {column_list(target.given)} FROM {quote(stage)} "
         f"QUALIFY row_number() OVER (PARTITION BY {column_list(target.key)} ORDER BY {quote(NUMBER)} DESC) = 1)"
     )
 
 
-def landing_statement(target: WriteTarget, stage: str, stamp: object) -> Statement:
-    """Return the statement that lands the staged rows of one target; its result is the number of rows written."""
-    parameters = Parameters(DUCKDB)
-    stamped = parameters.bind("stamp", stamp, "timestamp") if target.stamped else ""
-    columns = column_list((*target.given, *target.stamped))
-    values = ", ".join([column_list(target.given, "s"), *(stamped for _ in target.stamped)])
-    source = last_of_each(target, stage)
-    table = qualified(target.table.ref)
-    if target.mode == "append" or not target.key:
-        text = f"INSERT INTO {table} ({columns}) SELECT {values} FROM {source} AS s"
-        return Statement(text=text, values=parameters.values)
-    on = " AND ".join(f"t.{quote(name)} = s.{quote(name)}" for name in target.key)
-    text = f"MERGE INTO {table} AS t USING {source} AS s ON {on}\n"
-    if target.mode == "upsert" and (changes := _changes(target, stamped)):
-        text += f"WHEN MATCHED THEN UPDATE SET {changes}\n"
-    text += f"WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({values})"
-    return Statement(text=text, values=parameters.values)
+def _equal_keys(target: WriteTarget) -> str:
+    return " AND ".join(f"t.{quote(name)} = s.{quote(name)}" for name in target.key)
 
 
 def _changes(target: WriteTarget, stamped: str) -> str:

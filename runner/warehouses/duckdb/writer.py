@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
+import anyio.to_thread
 import pyarrow as pa
 
-from runner.ports import BadRow, LandingResult, LandingSpec, TargetLanding
+from runner.ports import BadRow, LandingResult, LandingSpec, TargetLanding, WriteTarget
 from runner.specs import TableRef
 from runner.warehouses.duckdb.arrow import arrow_schema
 from runner.warehouses.duckdb.calls import Calls, Cursor
 from runner.warehouses.duckdb.landing import Landing, has_marker
-from runner.warehouses.duckdb.staging import Stage
+from runner.warehouses.duckdb.staging import WRITE_BYTES, Stage
 
 TableLock = Callable[[TableRef], anyio.Lock]
 
@@ -30,21 +31,26 @@ class DuckDBWriter:
         self._lock = lock
         self._stage_bytes = stage_bytes
         self._stages = [
-            Stage(f"staged_{number}", arrow_schema(target.table, target.given))
+            Stage(f"staged_{number}", arrow_schema(target.table, target.given), calls.database.temp_directory)
             for number, target in enumerate(spec.targets)
         ]
         self._keys: dict[int, Stage] = {}
         self._bad_rows: list[BadRow] = []
 
     async def stage(self, target: int, batch: pa.RecordBatch) -> None:
-        """Add rows for one target; beyond `stage_bytes` in memory everything moves to temporary tables."""
+        """Add rows for one target; beyond `stage_bytes` in memory everything moves to files.
+
+        Raises `ValueError` for other columns than agreed, or NULL in a key: bad rows are refused upstream, and a
+        MERGE would insert NULL keys again and again.
+        """
+        _refuse_null_keys(self._spec.targets[target], batch)
         self._stages[target].add(batch)
         await self._spill_if_large()
 
     async def stage_keys(self, tracked: int, keys: pa.RecordBatch) -> None:
         """Add keys of a tracked read."""
         if tracked not in self._keys:
-            self._keys[tracked] = Stage(f"keys_{tracked}", keys.schema)
+            self._keys[tracked] = Stage(f"keys_{tracked}", keys.schema, self._calls.database.temp_directory)
         self._keys[tracked].add(keys)
         await self._spill_if_large()
 
@@ -73,8 +79,7 @@ class DuckDBWriter:
         cannot come between the two.
         """
         result = landing.run()
-        for stage in self._all_stages():
-            stage.clear(self._cursor)
+        self._clear()
         self._bad_rows.clear()
         return result
 
@@ -89,12 +94,26 @@ class DuckDBWriter:
         return LandingResult(batch=batch, targets=targets)
 
     async def _spill_if_large(self) -> None:
-        if sum(stage.memory for stage in self._all_stages()) > self._stage_bytes:
+        spilling = any(stage.spilled for stage in self._all_stages())
+        limit = min(self._stage_bytes, WRITE_BYTES) if spilling else self._stage_bytes
+        if sum(stage.memory for stage in self._all_stages()) > limit:
             await self._calls.on(self._cursor, self._spill, "staging")
 
     def _spill(self) -> None:
         for stage in self._all_stages():
-            stage.spill(self._cursor)
+            if stage.memory:
+                stage.spill()
+
+    async def close(self) -> None:
+        """Forget what has not landed. Files are removed in a thread."""
+        if any(stage.spilled for stage in self._all_stages()):
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._clear, limiter=self._calls.limiter)
+        self._cursor.close()
+
+    def _clear(self) -> None:
+        for stage in self._all_stages():
+            stage.clear()
 
 
 @asynccontextmanager
@@ -103,7 +122,14 @@ async def writing(
 ) -> AsyncIterator[DuckDBWriter]:
     """Open a writer on a cursor of its own; closing the cursor drops its temporary tables."""
     cursor = await calls.take()
+    writer = DuckDBWriter(calls, cursor, spec, lock, stage_bytes)
     try:
-        yield DuckDBWriter(calls, cursor, spec, lock, stage_bytes)
+        yield writer
     finally:
-        cursor.close()
+        await writer.close()
+
+
+def _refuse_null_keys(target: WriteTarget, batch: pa.RecordBatch) -> None:
+    for name in target.key if target.mode != "append" else ():
+        if name in batch.schema.names and batch.column(name).null_count:
+            raise ValueError(f"staged rows for {target.table.ref} have NULL in the key column {name}")
