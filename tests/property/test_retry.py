@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runner.retry import Backoff
 
-SECONDS = st.floats(0, 1e6)
+SECONDS = st.one_of(st.just(0.0), st.floats(0.001, 1e6))
 ATTEMPTS = st.integers(1, 10_000)
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import anyio
 import trio.testing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.graph import JobGraph
 from runner.records import Status
-from runner.scheduler import Scheduler, _Waiting
+from runner.scheduler import Scheduler
+from runner.scheduler.slots import WaitingJobs
 from runner.specs.pipelines import JobSpec
 from runner.specs.plan import Barrier, PlannedJob
 
@@ -63,6 +64,7 @@ def slots(job: PlannedJob, cap: int | None) -> list[str]:
 SIZES = st.fixed_dictionaries(dict.fromkeys(LIMITS, st.integers(1, 3)))
 
 
+@settings(deadline=None)  # an example is a whole run; a busy machine is no bug
 @given(
     jobs=jobs_with_limits(),
     limits=SIZES,
@@ -135,6 +137,7 @@ KINDS = [
 ]
 
 
+@settings(deadline=None)
 @given(
     kinds=st.lists(st.sampled_from(KINDS), min_size=4, max_size=25),
     limits=st.fixed_dictionaries(dict.fromkeys(LIMITS, st.integers(1, 2))),
@@ -156,7 +159,7 @@ def test_slots_go_to_the_first_job_that_can_have_all_of_its_own(
         replace(kind, spec=kind.spec.model_copy(update={"job_id": f"j{number}"}))
         for number, kind in enumerate(kinds)
     ]
-    waiting = _Waiting(JobGraph(jobs), limits, {"q": 3, "narrow": 1}, cap)
+    waiting = WaitingJobs(jobs, limits, {"q": 3, "narrow": 1}, cap)
     free: dict[str, int] = {"queue q": 3, "queue narrow": 1, "cap": cap or 0, **limits}
     new, queued, running = list(range(len(jobs))), set[int](), list[int]()
 
