@@ -248,13 +248,13 @@ def test_a_job_costs_microseconds_however_wide_the_stages() -> None:
         barrier("@a", " ".join(ids(first))),
         barrier("@b", " ".join(ids(second))),
     ]
-    started = time.perf_counter()
+    started = time.process_time()
     graph = JobGraph([*first, *second], stages)
     waiting = graph.begin().ready
     while waiting:
         waiting += ready_graph(graph, waiting.pop())
     assert graph.done
-    assert (time.perf_counter() - started) / 2000 < 50e-6
+    assert (time.process_time() - started) / 2000 < 50e-6
 
 
 def ready_graph(graph: JobGraph, ready: PlannedJob) -> list[PlannedJob]:
