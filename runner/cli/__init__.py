@@ -5,6 +5,7 @@ The only place that prints, handles signals, or configures logging. `main` is th
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 from runner.cli.process import execute, leave
@@ -18,5 +19,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Without `argv` the words are those of the process, and the process is left with the code.
     """
     if argv is None:
+        gc.disable()  # starting makes many objects and no garbage; `cli.execution` enables it again
         leave(execute(None))
     return execute(argv)

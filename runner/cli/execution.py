@@ -5,6 +5,7 @@ Shared by run and rescore.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -64,6 +65,7 @@ class _Watched:
 def execute(invocation: Invocation, work: Work) -> ExitCode:
     """Do `work`, show it, print its result, and return the exit code. Raises what ended it before it ran."""
     raise_open_files_limit()
+    collect_garbage_from_here()
     settings = invocation.settings  # before anything else: it may be wrong, and it knows the secrets
     watched = _Watched(_progress(invocation))
     announce = partial(_announce, invocation)
@@ -156,6 +158,13 @@ def _print_result(invocation: Invocation, run: PipelineRun) -> None:
     else:
         console.flush()
         console.say(last)
+
+
+def collect_garbage_from_here() -> None:
+    """Let the collector work during the run, and leave alone what was loaded for it: that stays to the end."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def raise_open_files_limit() -> None:
