@@ -13,6 +13,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from runner.clock import monotonic_ns
+from runner.errors import UncleanCancel
 from runner.graph import Change, JobGraph
 from runner.records import Status
 from runner.scheduler.slots import WaitingJobs
@@ -21,8 +22,8 @@ from runner.specs.plan import PlannedJob
 RunJob = Callable[[PlannedJob, float], Awaitable[Status]]
 """Runs one job that waited `queue_ms` for its slots, and returns how it ended: `success`, `partial`,
 `failure`, `skipped` or `cancelled`. A partial job that carries errors returns `failure`: it stops what needs
-it. Failures are values; when cancelled, it records itself and lets the cancellation go on. An exception is a
-bug and ends the run.
+it. Failures are values; when cancelled, it records itself and lets the cancellation go on. An exception ends
+the run: `UncleanCancel`, or a bug.
 """
 
 OnSkipped = Callable[[PlannedJob, str], None]
@@ -94,7 +95,7 @@ class Scheduler:
             raise
         except Exception as error:  # noqa: BLE001 - a bug; raised by run() as it is, not in a group
             self._crash(error, job)
-            status = Status.FAILURE
+            status = Status.CANCELLED if isinstance(error, UncleanCancel) else Status.FAILURE
         self._finish(job, status)
 
     def _finish(self, job: PlannedJob, status: Status) -> None:
@@ -137,7 +138,9 @@ class Scheduler:
             self._bug = error
         else:
             self._bug.add_note(f"and at job {job.job_id}: {type(error).__name__}: {error}")
-        self._end(f"the run was ended by an error of the engine at job {job.job_id}")
+        deaf = isinstance(error, UncleanCancel)
+        why = f"job {job.job_id} could not be stopped" if deaf else f"of an engine error at job {job.job_id}"
+        self._end(f"the run was ended because {why}")
 
     def _skip_rest(self) -> None:
         reason = self._ending or "the run ended before it could start"
