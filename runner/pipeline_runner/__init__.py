@@ -10,7 +10,7 @@ It installs no signal handlers, configures no logging, keeps no global state, an
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, cast
@@ -39,6 +39,9 @@ from runner.version import __version__
 
 log = get_logger("pipeline_runner")
 
+WarehouseContext = AbstractAsyncContextManager[Warehouse]
+"""A warehouse that is not open yet."""
+
 FUNCTION_THREADS = 64
 """Threads for project functions; how many work at once is decided by `max_workers` and the queues."""
 
@@ -49,7 +52,9 @@ class PipelineRunner:
     The warehouse is opened by the first run (or `open_warehouse`) and closed with the runner.
     """
 
-    def __init__(self, settings: Settings, warehouse: Warehouse | None, resources: AsyncExitStack) -> None:
+    def __init__(
+        self, settings: Settings, warehouse: WarehouseContext | None, resources: AsyncExitStack
+    ) -> None:
         self.settings = settings
         self.project: Project = open_project(settings)
         self.store = FileRunStore(settings.runs_dir)
@@ -62,7 +67,7 @@ class PipelineRunner:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: Settings | None = None, *, warehouse: Warehouse | None = None
+        cls, settings: Settings | None = None, *, warehouse: WarehouseContext | None = None
     ) -> AsyncIterator[Self]:
         """Open a project: `settings`, or those that `Settings.load()` finds from here.
 
@@ -70,15 +75,17 @@ class PipelineRunner:
         left with the runner. Raises `UsageError` and `ConfigurationError`.
         """
         async with AsyncExitStack() as resources:
-            loaded = settings or await anyio.to_thread.run_sync(Settings.load)
-            yield cls(loaded, warehouse, resources)
+            if settings is None:
+                settings = await anyio.to_thread.run_sync(Settings.load)
+            yield cls(settings, warehouse, resources)
 
     async def open_warehouse(self) -> Warehouse:
         """Return the open warehouse. Raises `HeldByAnother` when another process has its file."""
         async with self._opening:
             if self._opened is None:
-                warehouse = self._given or build_warehouse(self.settings)
-                self._opened = await self._resources.enter_async_context(warehouse)
+                # In a thread: it imports the driver, for a tenth of a second in which the host's loop would stand.
+                context = self._given or await anyio.to_thread.run_sync(build_warehouse, self.settings)
+                self._opened = await self._resources.enter_async_context(context)
             return self._opened
 
     def plan(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from runner.specs import ColumnSpec, ColumnType
@@ -16,13 +16,15 @@ def columns_of(schema: pa.Schema, known: Mapping[str, ColumnSpec]) -> list[Colum
 
     Arrow knows no JSON, so an undeclared text column stays text.
     """
-    return [known.get(field.name) or ColumnSpec(name=field.name, type=_declared(field.type)) for field in schema]
+    return [
+        known.get(field.name) or ColumnSpec(name=field.name, type=_declared(field.type)) for field in schema
+    ]
 
 
 def _declared(arrow: pa.DataType) -> ColumnType:
     import pyarrow.types as kinds
 
-    for matches, declared in (
+    choices: tuple[tuple[Callable[[pa.DataType], bool], ColumnType], ...] = (
         (kinds.is_boolean, "bool"),
         (kinds.is_integer, "int64"),
         (kinds.is_floating, "float64"),
@@ -31,7 +33,8 @@ def _declared(arrow: pa.DataType) -> ColumnType:
         (kinds.is_date, "date"),
         (kinds.is_binary, "bytes"),
         (kinds.is_large_binary, "bytes"),
-    ):
+    )
+    for matches, declared in choices:
         if matches(arrow):
             return declared
     return "string"
