@@ -60,7 +60,7 @@ class DuckDBSettings(_Section):
 
     kind: Literal["duckdb"] = "duckdb"
     path: Annotated[str, Field(min_length=1)] = "warehouse.duckdb"
-    memory_limit: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)? ?(KB|MB|GB|KiB|MiB|GiB)$")] = "1GB"
+    memory_limit: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)? ?(KB|MB|GB|KiB|MiB|GiB)$")] = "160MB"
     threads: Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=256)] | None = None
     temp_directory: Annotated[str, Field(min_length=1)] = "tmp"
     max_connections: Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=256)] = 16
