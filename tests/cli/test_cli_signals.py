@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import duckdb
+import psutil
 import pytest
 
 from tests.cli.demo_project import DemoProject
@@ -28,13 +29,15 @@ async def apply(row):
     await anyio.sleep(30)
 """
 ENDLESS = """
-SELECT count(*)::VARCHAR AS person_id
+SELECT count(*)::VARCHAR AS person_id, 'hi' AS greeting
 FROM range(10_000_000) AS a, range(10_000_000) AS b WHERE a.range % 7 = b.range % 11
 """
 SLOW_TABLE = """
 dataset: slow
 tables:
-  - {table: query, managed: false, columns: [{name: person_id, type: string}]}
+  - table: query
+    managed: false
+    columns: [{name: person_id, type: string}, {name: greeting, type: string}]
 """
 SLOW_JOB = """
 job_id: slow_query
@@ -65,6 +68,15 @@ def read_until(process: subprocess.Popen[str], word: str) -> list[str]:
         if word in line:
             return lines
     raise AssertionError(f"{word!r} never came: {''.join(lines)}")
+
+
+def wait_for_warehouse(process: subprocess.Popen[str]) -> None:
+    """Wait until the process has the warehouse open, by then nothing but the count is left to do."""
+    while process.poll() is None:
+        if any(file.path.endswith("warehouse.duckdb") for file in psutil.Process(process.pid).open_files()):
+            return
+        time.sleep(0.01)
+    raise AssertionError(process.communicate())
 
 
 def end_by(process: subprocess.Popen[str], number: int) -> tuple[float, str, str]:
@@ -115,8 +127,7 @@ def test_during_a_function(loaded: DemoProject, code_of_function: str, number: i
 def test_a_function_that_blocks_the_loop_is_not_waited_for(loaded: DemoProject) -> None:
     loaded.add_job("blocking", BLOCKING)
     process = loaded.start("blocking")
-    read_until(process, "blocking: started")
-    time.sleep(0.3)  # its first print stays in the loop's thread; nothing else tells that it blocks by now
+    read_until(process, "working")
 
     seconds, _, err = end_by(process, signal.SIGTERM)
 
@@ -157,7 +168,7 @@ def test_the_same_signal_twice_in_a_row_is_one(loaded: DemoProject) -> None:
 def test_while_the_warehouse_is_counted(loaded: DemoProject) -> None:
     add_slow_query(loaded)
     process = loaded.start("plan", "slow_query", "--count")
-    time.sleep(1.5)
+    wait_for_warehouse(process)
 
     seconds, out, err = end_by(process, signal.SIGINT)
 
