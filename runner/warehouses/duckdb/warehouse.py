@@ -61,6 +61,7 @@ class DuckDBWarehouse:
         self._stage_bytes = stage_bytes
         self._open_calls: Calls | None = None
         self._locks: dict[TableRef, anyio.Lock] = {}
+        self._changing = anyio.Lock()
         self._remembers: bool | None = None
 
     async def __aenter__(self) -> Self:
@@ -91,8 +92,10 @@ class DuckDBWarehouse:
         return found
 
     async def apply(self, changes: Sequence[TableChange]) -> None:
-        """Carry out DDL."""
-        if changes:
+        """Carry out DDL, one caller at a time: two that create the same table at once would conflict."""
+        if not changes:
+            return
+        async with self._changing:
             await self._calls.once(lambda cursor: shapes.apply(self._database, cursor, changes))
             self._remembers = None
 
