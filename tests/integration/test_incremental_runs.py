@@ -55,7 +55,11 @@ def test_each_run_reads_only_what_is_new(project: ThrowAwayProject) -> None:
     project.fill("src.events", events(60, 70))
     third = job_of(project.run("score"))
 
-    assert [(job.rows_read, job.rows_written) for job in (first, second, third)] == [(60, 180), (0, 0), (10, 30)]
+    assert [(job.rows_read, job.rows_written) for job in (first, second, third)] == [
+        (60, 180),
+        (0, 0),
+        (10, 30),
+    ]
     assert {job.status for job in (first, second, third)} == {Status.SUCCESS}
     statuses = {timing.step_id: timing.status for timing in second.step_timings}
     assert statuses == {"read": Status.SUCCESS, "score": Status.SKIPPED, "write": Status.SKIPPED}

@@ -20,7 +20,9 @@ def reading(project: ThrowAwayProject, source: str, *, rows: int = 10, **call_op
         key=["number_id"],
     )
     project.functions(source)
-    write_options = {key: call_options.pop(key) for key in ("on_bad_row", "max_bad_rows") if key in call_options}
+    write_options = {
+        key: call_options.pop(key) for key in ("on_bad_row", "max_bad_rows") if key in call_options
+    }
     project.job(
         "job",
         read("src.numbers", incremental=not_exists("out.numbers", "number_id"), order_by=["number_id"]),
@@ -31,7 +33,11 @@ def reading(project: ThrowAwayProject, source: str, *, rows: int = 10, **call_op
 
 
 BAD_OUTPUTS = {
-    "unknown column": ("dict(row, other=1)", "", "unknown column 'other'; expected one of number_id, value, at"),
+    "unknown column": (
+        "dict(row, other=1)",
+        "",
+        "unknown column 'other'; expected one of number_id, value, at",
+    ),
     "wrong type": ("dict(row, value='many')", "value", "'many'"),
     "naive datetime": ("dict(row, at=datetime(2026, 2, 1))", "at", "expected an aware datetime"),
     "not in 64 bits": ("dict(row, value=2**64)", "value", str(2**64)),

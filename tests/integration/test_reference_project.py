@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,7 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """Run `daily` on the samples, again, and again with more mail and more responses."""
     project = ReferenceProject(tmp_path_factory.mktemp("daily"))
     first = project.run()
@@ -73,14 +72,16 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     connect = duckdb.connect
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            duckdb, "connect", lambda *given, **named: RecordingConnection(connect(*given, **named), statements)
+            duckdb,
+            "connect",
+            lambda *given, **named: RecordingConnection(connect(*given, **named), statements),
         )
         second = project.run()
     after_second = digests(project.warehouse_file)
     landings_after = len(project.rows("SELECT * FROM ops.landings"))
     add_news(project.samples)
     third = project.run()
-    yield Story(
+    return Story(
         project=project,
         first=first,
         second=second,
@@ -183,7 +184,9 @@ def test_the_second_run_sends_only_reads_and_the_event_flush(story: Story) -> No
     reads = [text for text in after_opening if text.startswith(READING)]
     metadata = [text for text in reads if "duckdb_" in text or "information_schema" in text]
     assert len(metadata) == 1
-    assert len(reads) - len(metadata) <= len(story.second.jobs) + 5, "one query a job; an extract asks per chunk"
+    assert len(reads) - len(metadata) <= len(story.second.jobs) + 5, (
+        "one query a job; an extract asks per chunk"
+    )
 
 
 def test_the_third_run_reads_only_what_is_new(story: Story) -> None:

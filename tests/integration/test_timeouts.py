@@ -96,7 +96,9 @@ def test_a_run_ends_at_its_limit(project: ThrowAwayProject) -> None:
     slow_query(project)
     project.table("out.after", "n int64!", key=["n"])
     project.job("after", read("out.numbers"), write("out.after"))
-    project.pipeline("job_and_after", stages=[{"name": "a", "jobs": ["job"]}, {"name": "b", "jobs": ["after"]}])
+    project.pipeline(
+        "job_and_after", stages=[{"name": "a", "jobs": ["job"]}, {"name": "b", "jobs": ["after"]}]
+    )
 
     run = project.run("job_and_after", **limits("run"))
 
@@ -131,7 +133,9 @@ def test_a_loop_over_rows_ends_at_its_limit(project: ThrowAwayProject, kind: str
 
 
 def test_a_steps_own_limit_wins_over_the_settings(project: ThrowAwayProject) -> None:
-    slow_rows(project, "def slow(row, *, seconds):\n    time.sleep(seconds)\n    return row\n", timeout="300ms")
+    slow_rows(
+        project, "def slow(row, *, seconds):\n    time.sleep(seconds)\n    return row\n", timeout="300ms"
+    )
 
     run = run_until_stopped(project, timeouts={"step": 60})
 
