@@ -50,7 +50,8 @@ class RowFailure:
     def reason(self) -> str:
         """The error on one line, with the place in the project's code that raised it."""
         what = f"missing key {self.error}" if isinstance(self.error, KeyError) else str(self.error)
-        text = f"{type(self.error).__name__}: {' '.join(what.split())}"[:MAX_REASON]
+        what = " ".join(what.encode("utf-8", "backslashreplace").decode().split())
+        text = f"{type(self.error).__name__}: {what}"[:MAX_REASON]
         return f"{text} ({self.location})" if self.location else text
 
 

@@ -149,7 +149,7 @@ class RowEncoder:
             index, column, reason, ", ".join(f"{name}={show(row.get(name))}" for name in self._key), row
         )
 
-    def _unknown(self, name: str) -> str:
+    def _unknown(self, name: object) -> str:
         hint = did_you_mean(str(name), self._names)
         return f"unknown column {name!r}; expected one of {', '.join(self._names)}" + (
             f", {hint}" if hint else ""
@@ -165,9 +165,11 @@ class _Encoding:
         self.arrays: dict[str, pa.Array] = {}
         self.bad: dict[int, tuple[str, str]] = {}
 
-    def reject(self, column: str, index: int, reason: str) -> None:
-        """Note that the row at `index` is bad."""
-        self.bad.setdefault(index, (column, reason))
+    def reject(self, column: object, index: int, reason: str) -> None:
+        """Note that the row at `index` is bad. (What stands for an unknown column may be any key of a
+        dictionary.)
+        """
+        self.bad.setdefault(index, (str(column).encode("utf-8", "backslashreplace").decode(), reason))
 
     def refuse_nulls(self, column: str, reason: str) -> None:
         """Reject the rows without a value in a column."""
@@ -184,6 +186,6 @@ def _row_of(batch: pa.RecordBatch, index: int) -> Row:
         value = batch.column(name)[index]
         try:
             row[name] = value.as_py()
-        except (ValueError, OverflowError):  # beyond what Python's types can hold
-            row[name] = str(value)
+        except (ValueError, OverflowError):  # a time or date that Python has no value for
+            row[name] = f"{value.value} ({value.type})"
     return row

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json.encoder
 import operator
 import re
+import reprlib
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation
@@ -26,6 +27,8 @@ _INT64 = range(-(2**63), 2**63)
 _MAX_BYTES = 2**31 - 1  # of one Arrow array of text or bytes, so also of one value
 _STEP = Decimal(1).scaleb(-NUMERIC_SCALE)
 _EXACT = Context(prec=NUMERIC_PRECISION, traps=[Inexact, InvalidOperation])
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 2 * SHOWN
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -34,8 +37,11 @@ class Unfit(Exception):
 
 
 def show(value: object) -> str:
-    """Return `repr(value)` for a message, cut at `SHOWN` characters."""
-    text = repr(value[: SHOWN + 1] if isinstance(value, str | bytes) else value)
+    """Return what `repr` says of a value, for a message: cut at `SHOWN` characters, and never an error itself."""
+    try:
+        text = _REPR.repr(value)
+    except Exception:  # noqa: BLE001 - a `__repr__` of the project, or an int of too many digits
+        text = f"an object of type {type(value).__name__}"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
