@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from runner.errors import UsageError
 from runner.pipeline_runner import PipelineRunner
-from runner.ports import IncrementalRead, KeyProfile, ReadQuery, TableShape, Warehouse
+from runner.ports import IncrementalCounts, IncrementalRead, KeyProfile, ReadQuery, TableShape, Warehouse
 from runner.specs import ExtractSpec, ReadSpec, RunPlan, TableRef
 
 MAX_COLUMNS_TRIED = 12
@@ -98,9 +98,19 @@ async def _read(
         findings += [
             finding async for finding in _other_columns(warehouse, query, query.incremental, profile)
         ]
+    if profile.source_type == profile.target_type:
+        findings.append(outlook(await warehouse.count(query)))
     return ReadReport(
         step_id=spec.step_id, source=source, target=str(target), profile=profile, findings=tuple(findings)
     )
+
+
+def outlook(counts: IncrementalCounts) -> Finding:
+    """Say what the next run would read, and what it leaves out without a counterpart in the target."""
+    text = f"the next run reads {counts.new + counts.null_key:,} of {counts.total:,} rows"
+    if counts.remembered:
+        text += f"; {counts.remembered:,} are remembered: they gave no row, or a quarantined one"
+    return Finding(level="note", text=text)
 
 
 def verdicts(profile: KeyProfile, read: IncrementalRead) -> Iterator[Finding]:

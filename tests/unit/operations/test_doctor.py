@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.operations.doctor import Finding, verdicts
-from runner.ports import IncrementalRead, KeyProfile
+from runner.operations.doctor import Finding, outlook, verdicts
+from runner.ports import IncrementalCounts, IncrementalRead, KeyProfile
 from runner.specs import Incremental, TableSpec
 
 TARGET = TableSpec.model_validate(
@@ -109,3 +109,15 @@ def test_verdicts(change: dict[str, Any], expected: list[str], words: str) -> No
 
     assert levels(found) == expected
     assert any(words in finding.text for finding in found)
+
+
+def test_the_outlook_names_what_is_remembered() -> None:
+    counts = IncrementalCounts(total=20, new=2, present=16, remembered=1, null_key=1)
+
+    assert outlook(counts).text == (
+        "the next run reads 3 of 20 rows; 1 are remembered: they gave no row, or a quarantined one"
+    )
+    assert (
+        "remembered"
+        not in outlook(IncrementalCounts(total=1, new=0, present=1, remembered=0, null_key=0)).text
+    )
