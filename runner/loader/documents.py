@@ -62,6 +62,16 @@ class Document:
         return node.unresolved
 
 
+MAX_MESSAGE = 500
+"""Characters of a message; a value that somebody quoted in full may be as long as a file."""
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MAX_MESSAGE:
+        return text
+    return f"{text[: MAX_MESSAGE // 2]} … {text[-MAX_MESSAGE // 2 :]}"
+
+
 @dataclass(slots=True)
 class Report:
     """Collects problems of any number of files, so that all of them are told at once."""
@@ -81,7 +91,8 @@ class Report:
         """Note a problem at a place of a document, unless it is about the stand-in of a missing parameter."""
         if document.unresolved(path):
             return
-        self.problems.append(document.problem(path, message, expected=expected, hint=hint, at_key=at_key))
+        problem = document.problem(path, _cut(message), expected=expected, hint=hint, at_key=at_key)
+        self.problems.append(problem)
 
     def extend(self, error: ConfigurationError) -> None:
         """Take over the problems of an error."""

@@ -12,6 +12,7 @@ from runner.errors import Problem, UsageError, did_you_mean
 from runner.loader.declarations import LoadedJob, Reading, members
 from runner.loader.flatten import FlatGraph, Flattener, JobPlace
 from runner.loader.index import index_project
+from runner.loader.nodes import shorten
 from runner.specs import PlannedJob, RunPlan, TableSpec
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Project:
             kind, graph = "job", FlatGraph(places=[JobPlace(job_id=name, group="")])
         else:
             hint = did_you_mean(name, reading.index.ids) or "run-pipeline list shows what there is"
-            raise UsageError(f"there is no pipeline or job {name!r}", hint=hint)
+            raise UsageError(f"there is no pipeline or job {shorten(name)}", hint=hint)
         jobs = self._jobs(reading, graph.places)
         reading.finish()
         self._refuse_unknown_params(name, jobs, given_params or {})
@@ -189,7 +190,7 @@ class Project:
                 hint = did_you_mean(param, declared) or (
                     f"there are: {', '.join(sorted(declared))}" if declared else "no job of it has any"
                 )
-                raise UsageError(f"no job of {name!r} has a parameter {param!r}", hint=hint)
+                raise UsageError(f"no job of {name!r} has a parameter {shorten(param)}", hint=hint)
 
 
 def _planned(job: LoadedJob, place: JobPlace) -> PlannedJob:

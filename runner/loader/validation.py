@@ -96,8 +96,8 @@ def _words(kind: str, item: Any, context: Mapping[str, Any]) -> tuple[str, str]:
         return f"got {describe(value)}", _EXPECTED[kind]
     match kind:
         case "value_error":
-            message, _, expected = str(context["error"]).partition("; expected ")
-            return message, expected
+            message, _, expected = str(context["error"]).rpartition("; expected ")
+            return (message, expected) if message else (expected, "")
         case "literal_error":
             return f"unknown value {shorten(value)}", _one_of(_choices(context))
         case "greater_than_equal":

@@ -178,6 +178,13 @@ class Settings(BaseModel):
             raise ValueError("'runner' is the engine itself; expected the package of the project's functions")
         return value
 
+    @field_validator("state_dir", mode="before")
+    @classmethod
+    def _not_the_project(cls, value: object) -> object:
+        if value == "":
+            raise ValueError("empty; expected a folder")
+        return value
+
     @property
     def warehouse_path(self) -> Path:
         """The DuckDB file, absolute."""
@@ -204,8 +211,16 @@ class Settings(BaseModel):
         try:
             loaded = cls.model_validate({**found.values, "project": folder})
         except ValidationError as error:
-            problems += [found.problem(cls, item) for item in error.errors(include_url=False)]
+            problems += [found.problem(cls, item) for item in _about_what_is_here(error)]
         if loaded is None or problems:
             raise ConfigurationError(problems) from None  # the cause would show values, of secrets too
         configured = loaded.state_dir if "state_dir" in found.values else None
         return loaded.model_copy(update={"state_dir": state_folder(folder, configured)})
+
+
+def _about_what_is_here(error: ValidationError) -> list[Any]:
+    """Return pydantic's errors without those about the keys of a kind of warehouse that does not exist."""
+    items = error.errors(include_url=False)
+    if not any(item["loc"] == ("warehouse", "kind") for item in items):
+        return list(items)
+    return [item for item in items if item["loc"][0] != "warehouse" or item["loc"][1:] == ("kind",)]

@@ -23,7 +23,7 @@ Keys = tuple[str, ...]
 OWN_VARIABLES = frozenset({"PROJECT", "FALLBACK_PROJECT", "SECRETS_DIR", "PYTHON"})
 """Variables with our prefix that are no settings."""
 MAX_SECRET_BYTES = 100_000
-_TOML_TABLE = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(#.*)?$")
+_TOML_TABLE = re.compile(r"\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
 _TOML_KEY = re.compile(r"(\s*)([A-Za-z0-9_.\"' -]+?)\s*=")
 _TOML_POSITION = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
@@ -269,6 +269,7 @@ _EXPECTED = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
+    "finite_number": "a whole number",
     "model_type": "keys with values",
     "dict_type": "keys with values",
     "path_type": "a path",

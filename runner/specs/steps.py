@@ -62,7 +62,8 @@ Filters = Annotated[tuple[Filter, ...], BeforeValidator(_filters)]
 
 def _incremental_mode(value: object) -> object:
     if value not in ("not_exists", "left_anti"):
-        raise ValueError(f"Unknown incremental mode: {value}; expected not_exists or left_anti")
+        shown = value if isinstance(value, str) and value.isprintable() else repr(value)
+        raise ValueError(f"Unknown incremental mode: {shown}; expected not_exists or left_anti")
     return value
 
 

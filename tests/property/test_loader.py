@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,13 @@ from hypothesis import strategies as st
 
 from runner.errors import ConfigurationError
 from runner.graph import JobGraph
+from runner.loader import Project, open_project
 from runner.loader.documents import Document, Report
 from runner.loader.flatten import FlatGraph, Flattener
 from runner.loader.nodes import Node
 from runner.loader.reader import read_yaml
 from runner.loader.validation import validate
+from runner.settings import Settings
 from runner.specs import JobSpec, PipelineSpec, PlannedJob
 
 # --- reading ---
@@ -64,6 +69,7 @@ SNIPPETS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(
     st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode(errors="replace")))
 )
@@ -71,6 +77,7 @@ def test_no_bytes_crash_the_reader(data: bytes) -> None:
     read_or_refuse(data)
 
 
+@settings(deadline=None)
 @given(st.lists(SNIPPETS, max_size=40).map("".join))
 def test_nothing_like_yaml_crashes_the_reader(text: str) -> None:
     read_or_refuse(text.encode())
@@ -105,6 +112,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1), VALUES, min_size=1, max_size=4))
 def test_json_is_read_as_what_it_says(value: dict[str, Any]) -> None:
     """Every value in its only spelling: text in double quotes, numbers with a point when they are floats."""
@@ -224,6 +232,7 @@ def predecessors(graph: FlatGraph) -> dict[str, set[str]]:
     return found
 
 
+@settings(deadline=None)
 @given(trees())
 def test_every_job_once_and_a_graph_that_runs(tree: Tree) -> None:
     graph = flatten(tree)
@@ -242,6 +251,7 @@ def test_every_job_once_and_a_graph_that_runs(tree: Tree) -> None:
     JobGraph(planned, graph.barriers)  # refuses unknown references, repeated ids and cycles
 
 
+@settings(deadline=None)
 @given(trees())
 def test_stages_and_single_workers_keep_their_order(tree: Tree) -> None:
     before = predecessors(flatten(tree))
@@ -262,6 +272,7 @@ def assert_all_before(
         assert first <= before[job]
 
 
+@settings(deadline=None)
 @given(trees())
 def test_edges_are_kept_and_one_worker_means_one_after_the_other(tree: Tree) -> None:
     graph = flatten(tree)
@@ -298,6 +309,7 @@ def reached(nodes: set[str], members: dict[str, set[str]]) -> set[str]:
     return found
 
 
+@settings(deadline=None)
 @given(trees(), st.sampled_from([None, 1, 3]))
 def test_limits_are_those_of_the_groups_around_a_job(tree: Tree, workers: int | None) -> None:
     graph = flatten(tree, workers)
@@ -362,7 +374,7 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(jobs())
 def test_a_job_survives_being_written_and_read(data: dict[str, Any]) -> None:
     first = load(data)
@@ -380,6 +392,7 @@ def load(data: dict[str, Any]) -> JobSpec:
     return spec
 
 
+@settings(deadline=None)
 @given(jobs(), st.data())
 def test_a_mistake_anywhere_is_told_where_it_is(data: dict[str, Any], choice: st.DataObject) -> None:
     """An unknown key put into any mapping whose keys are known is reported at its line, and nothing else is."""
@@ -404,3 +417,83 @@ def test_a_mistake_anywhere_is_told_where_it_is(data: dict[str, Any], choice: st
     assert len(found) == 1
     assert lines[found[0].line - 1].lstrip("- ").startswith('"never_a_key"')
     assert lines[found[0].line - 1].index('"never_a_key"') == found[0].column - 1
+
+
+# --- whole projects ---
+
+ANYTHING = st.one_of(
+    VALUES,
+    st.sampled_from(
+        [
+            "order_id",
+            "shop",
+            "ops",
+            "read",
+            "write",
+            "../x",
+            "2026-01-01",
+            "os:system",
+            "sys:modules",
+            "é\u009f",
+            "a" * 300,
+        ]
+    ),
+    st.sampled_from(["a", "zz", None, 3]).map(lambda name: {"param": name}),
+    st.sampled_from([["a", "a"], [None], [{"column": "order_no", "op": "in", "value": [1]}]]),
+)
+KEYS = st.sampled_from([
+    "op", "input", "key", "needs", "columns", "filters", "cursor", "incremental", "with", "connection", "limit",
+    "mode", "key_prefix", "source_ts", "identify", "set_on_write", "defaults", "timeout", "params", "queue", "zz",
+])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("shop") / "project"
+    shutil.copytree(Path(__file__).parents[1] / "fixtures" / "broken" / "_project", folder)
+    yield open_project(Settings.load(folder))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shop_jobs"]:
+        del sys.modules[name]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_whatever_stands_anywhere_is_a_problem_and_no_crash(shop: Project, choice: st.DataObject) -> None:
+    name = choice.draw(
+        st.sampled_from(["jobs/sum_orders", "jobs/load_orders", "pipelines/shop", "tables/shop"])
+    )
+    file = shop.root / "configs" / f"{name}.yaml"
+    original = file.read_text(encoding="utf-8")
+    data = yaml.safe_load(original)
+    for _ in range(choice.draw(st.integers(1, 3))):
+        _damage(data, choice)
+    try:
+        file.write_text(_as_yaml(data), encoding="utf-8")
+        for problem in shop.check():
+            assert problem.message
+            assert problem.file.startswith(("configs/", "shop_jobs/"))
+            assert str(problem).isprintable()
+    finally:
+        file.write_text(original, encoding="utf-8")
+
+
+def _damage(data: Any, choice: st.DataObject) -> None:
+    """Put something else at, or next to, some place of a file, or take it away."""
+    while True:
+        if isinstance(data, dict) and data and choice.draw(st.integers(0, 5)):
+            key: Any = choice.draw(st.sampled_from(sorted(data)))
+        elif isinstance(data, list) and data:
+            key = choice.draw(st.integers(0, len(data) - 1))
+        elif isinstance(data, dict):
+            data[choice.draw(KEYS)] = deepcopy(choice.draw(ANYTHING))
+            return
+        else:
+            return
+        if isinstance(data[key], dict | list) and data[key] and choice.draw(st.integers(0, 3)):
+            data = data[key]
+            continue
+        if choice.draw(st.integers(0, 3)):
+            data[key] = deepcopy(choice.draw(ANYTHING))
+        else:
+            del data[key]
+        return
