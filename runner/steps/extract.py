@@ -10,7 +10,7 @@ from runner.errors import FunctionFailed
 from runner.functions import Function, chunks, chunks_async
 from runner.ports import Batch, FunctionThreads, IncrementalRead, Row, StepContext, StepCounts
 from runner.specs import ColumnSpec, ExtractSpec, Identify
-from runner.types import RowEncoder
+from runner.types import Encoded, RowEncoder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,12 +80,16 @@ class ExtractStep:
 
     async def _new(self, chunk: list[Row] | pa.RecordBatch) -> Batch | None:
         """Complete a chunk, keep what is new, and count it; None when nothing is."""
+        read = self._context.incremental
         if not isinstance(chunk, list):
+            self._refuse_completion()
+            if read is not None:
+                chunk = await self._without_known_of(chunk, read)
             given = Batch(chunk.num_rows, arrow=chunk)
         else:
             rows = [self._completed(row) for row in chunk]
-            if self._context.incremental is not None:
-                rows = await self._without_known(rows, self._context.incremental)
+            if read is not None:
+                rows = await self._without_known(rows, read)
             given = Batch(len(rows), rows=rows)
         if not given.length:
             return None
@@ -109,20 +113,44 @@ class ExtractStep:
         text = ":".join(str(row[name]) for name in identify.from_)
         return f"{text}#{identify.suffix}" if identify.suffix else text
 
+    def _refuse_completion(self) -> None:
+        """Refuse a record batch where rows would have to be completed, rather than let it pass as it is."""
+        asked = [name for name in ("identify", "defaults") if getattr(self._spec, name)]
+        if asked:
+            problem = TypeError(f"gave a record batch; {' and '.join(asked)} of the step need rows (dict)")
+            raise FunctionFailed(self._function.name, problem)
+
     async def _without_known(self, rows: list[Row], read: IncrementalRead) -> list[Row]:
-        """Return the rows whose key the target lacks, and tell the landing which keys those are."""
-        context, names = self._context, read.spec.source_key
-        encoded = _key_encoder(read).encode_rows([{name: row.get(name) for name in names} for row in rows])
-        if encoded.bad:
-            bad = encoded.bad[0]
+        """Return the rows whose key the target lacks."""
+        names = read.spec.source_key
+        keys = _key_encoder(read).encode_rows([{name: row.get(name) for name in names} for row in rows])
+        missing = await self._missing(keys, read)
+        return [row for row, new in zip(rows, missing, strict=True) if new]
+
+    async def _without_known_of(self, batch: pa.RecordBatch, read: IncrementalRead) -> pa.RecordBatch:
+        """Return the part of a record batch whose keys the target lacks."""
+        import pyarrow as pa
+
+        lacking = [name for name in read.spec.source_key if name not in batch.schema.names]
+        if lacking:
+            problem = ValueError(f"a record batch lacks the key column {', '.join(lacking)}")
+            raise FunctionFailed(self._function.name, problem)
+        keys = _key_encoder(read).encode_arrow(batch.select(list(read.spec.source_key)))
+        return batch.filter(pa.array(await self._missing(keys, read), pa.bool_()))
+
+    async def _missing(self, keys: Encoded, read: IncrementalRead) -> list[bool]:
+        """Ask which keys the target lacks, and tell the landing which those are."""
+        context = self._context
+        if keys.bad:
+            bad = keys.bad[0]
             problem = ValueError(f"key column {bad.column}: {bad.reason}")
             raise FunctionFailed(self._function.name, problem)
-        missing = await context.warehouse.missing_keys(read, encoded.batch)
+        missing = await context.warehouse.missing_keys(read, keys.batch)
         if context.writer is not None and context.tracked is not None and any(missing):
             import pyarrow as pa
 
-            await context.writer.stage_keys(context.tracked, encoded.batch.filter(pa.array(missing)))
-        return [row for row, new in zip(rows, missing, strict=True) if new]
+            await context.writer.stage_keys(context.tracked, keys.batch.filter(pa.array(missing)))
+        return missing
 
 
 def _key_encoder(read: IncrementalRead) -> RowEncoder:
