@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import WarehouseError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ENGINE = "memory"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -86,13 +87,19 @@ def find(tables: Mapping[TableRef, MemoryTable], ref: TableRef) -> MemoryTable:
 
 
 def to_rows(batch: pa.RecordBatch) -> list[Row]:
-    """Return the rows of a batch; times are aware and in UTC."""
-    columns = {name: [_plain(value) for value in batch.column(name).to_pylist()] for name in batch.schema.names}
+    """Return the rows of a batch; times are aware and in UTC, and made without reading time zone files."""
+    columns = {name: _values(batch.column(name)) for name in batch.schema.names}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def _plain(value: Any) -> Any:
-    return value.astimezone(UTC) if isinstance(value, datetime) else value
+def _values(array: pa.Array) -> list[Any]:
+    import pyarrow as pa
+
+    if not pa.types.is_timestamp(array.type):
+        values: list[Any] = array.to_pylist()
+        return values
+    ticks = array.cast(arrow_type("timestamp")).view(pa.int64()).to_pylist()
+    return [None if tick is None else EPOCH + timedelta(microseconds=tick) for tick in ticks]
 
 
 def to_batch(table: TableSpec, columns: Sequence[str], rows: Sequence[Row]) -> pa.RecordBatch:

@@ -17,6 +17,9 @@ _OPENING = threading.Lock()
 """The umask belongs to the whole process, so only one thread may change and restore it at a time."""
 
 PRIVATE_UMASK = 0o077
+CATALOG = "run-pipeline"
+USE = f'USE "{CATALOG}"'
+"""A cursor does not inherit it."""
 
 
 class Database:
@@ -44,7 +47,7 @@ class Database:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self.temp_directory.mkdir(parents=True, exist_ok=True)
-                self._connection = duckdb.connect(str(self.path))
+                self._connection = self._attach()
                 self._configure(self._connection)
                 remove_leftovers(self.temp_directory)
             except DRIVER_ERRORS as error:
@@ -70,7 +73,7 @@ class Database:
             self.open()
         if self._connection is None:
             raise RuntimeError("the warehouse is not open; use it as an async context manager")
-        return self._idle.pop() if self._idle else self._connection.cursor()
+        return self._idle.pop() if self._idle else self._connection.cursor().execute(USE)
 
     def give(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Take a cursor back that holds no transaction, no open reader and no temporary table."""
@@ -88,6 +91,20 @@ class Database:
             if not wal.exists():
                 os.close(os.open(wal, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             cursor.execute("COMMIT")
+
+    def _attach(self) -> duckdb.DuckDBPyConnection:
+        """Open the file under a name that no dataset can have. Opened directly it would be named after the file, and
+        a dataset `warehouse` in `warehouse.duckdb` be ambiguous.
+        """
+        connection = duckdb.connect(f":memory:{CATALOG}-scratch")
+        try:
+            path = str(self.path).replace("'", "''")  # ATTACH takes no parameters
+            connection.execute(f"ATTACH '{path}' AS \"{CATALOG}\"")
+            connection.execute(USE)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _configure(self, connection: duckdb.DuckDBPyConnection) -> None:
         """SET GLOBAL, because cursors inherit only that. After the last line nothing can be loosened, not even by

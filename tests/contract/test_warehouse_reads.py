@@ -1,0 +1,123 @@
+"""Reads of every warehouse: columns, conditions, types, order, batches."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner.errors import ConfigurationError
+from runner.ports import ReadQuery
+from runner.specs import Filter
+from runner.testing.memory_tables import to_rows
+from tests.contract.conftest import OpenLab
+from tests.warehouse_lab import EVENTS, TYPES, at, batch_of, where
+
+pytestmark = pytest.mark.asyncio
+
+ROWS = [("a", "x", 1, at(0)), ("b", "x", None, at(1)), ("c", None, 3, None), ("d", "y", -4, at(3))]
+
+FILTERS = [
+    ([where("binding", "x")], "ab"),
+    ([where("binding", "x", "!=")], "d"),
+    ([where("n", 1, ">")], "c"),
+    ([where("n", 1, ">=")], "ac"),
+    ([where("n", 1, "<")], "d"),
+    ([where("n", 1, "<=")], "ad"),
+    ([where("n", [3, -4], "in")], "cd"),
+    ([where("n", "3")], "c"),
+    ([where("ts", at(1), ">")], "d"),
+    ([where("ts", "2026-02-12T07:01:00+01:00")], "b"),
+    ([where("binding", "x"), where("n", 1)], "a"),
+    ([where("binding", "nobody")], ""),
+]
+
+
+@pytest.mark.parametrize(("filters", "expected"), FILTERS)
+async def test_filters_are_typed_by_the_column_and_null_matches_none(
+    open_lab: OpenLab, filters: list[Filter], expected: str
+) -> None:
+    async with open_lab(EVENTS) as lab:
+        await lab.fill(EVENTS, *ROWS)
+        assert await lab.rows(EVENTS, "id", filters=tuple(filters)) == [(key,) for key in expected]
+        assert await lab.warehouse.count_matching(EVENTS, filters) == len(expected)
+
+
+async def test_order_is_ascending_with_null_last_and_limit_cuts(open_lab: OpenLab) -> None:
+    async with open_lab(EVENTS) as lab:
+        await lab.fill(EVENTS, *ROWS)
+        assert await lab.rows(EVENTS, "id", order_by=("n",)) == [("d",), ("a",), ("c",), ("b",)]
+        assert await lab.rows(EVENTS, "id", order_by=("binding", "id"), limit=3) == [("a",), ("b",), ("d",)]
+
+
+async def test_the_greatest_value_and_none_without_rows(open_lab: OpenLab) -> None:
+    async with open_lab(EVENTS) as lab:
+        assert await lab.warehouse.greatest(EVENTS, "ts", ()) is None
+        await lab.fill(EVENTS, *ROWS)
+        assert await lab.warehouse.greatest(EVENTS, "ts", ()) == at(3)
+        assert await lab.warehouse.greatest(EVENTS, "n", [where("binding", "x")]) == 1
+
+
+async def test_every_type_comes_back_as_declared(open_lab: OpenLab) -> None:
+    row = (
+        "k", -(2**63), 1.5, Decimal("12345678901234567890123456789.123456789"), True,
+        datetime(2026, 2, 12, 6, 0, 0, 1, tzinfo=UTC), date(1, 1, 1), '{"a": [1, null]}', b"\x00\xff",
+    )  # fmt: skip
+    nothing = ("z", *[None] * 8)
+    async with open_lab(TYPES) as lab:
+        await lab.fill(TYPES, row, nothing)
+        query = ReadQuery(source=TYPES, columns=TYPES.column_names, order_by=("id",))
+        async with lab.warehouse.read(query) as batches:
+            found = [batch async for batch in batches]
+    assert [batch.schema for batch in found] == [batch_of(TYPES, TYPES.column_names, []).schema]
+    assert [tuple(row.values()) for row in to_rows(found[0])] == [row, nothing]
+
+
+async def test_batches_are_bounded_and_complete(open_lab: OpenLab) -> None:
+    async with open_lab(EVENTS) as lab:
+        await lab.fill(EVENTS, *((f"{n:05}", "x", n, None) for n in range(2500)))
+        query = ReadQuery(source=EVENTS, columns=("n",), batch_rows=1000, order_by=("n",))
+        async with lab.warehouse.read(query) as batches:
+            found = [batch async for batch in batches]
+        assert all(batch.num_rows <= 1000 for batch in found)
+        assert pa.Table.from_batches(found).column("n").to_pylist() == list(range(2500))
+
+
+async def test_a_read_that_is_left_early_leaves_nothing_open(open_lab: OpenLab) -> None:
+    async with open_lab(EVENTS) as lab:
+        await lab.fill(EVENTS, *((f"{n}", "x", n, None) for n in range(5000)))
+        for _ in range(3):
+            async with lab.warehouse.read(ReadQuery(source=EVENTS, columns=("n",), batch_rows=10)) as batches:
+                async for _batch in batches:
+                    break
+        assert await lab.warehouse.count_matching(EVENTS, ()) == 5000
+
+
+BAD_VALUES = [
+    ("n", "three"), ("n", 2**63), ("n", 1.5), ("n", True), ("ts", "2026-02-12"), ("ts", "2026-02-12T06:00:00"),
+    ("binding", 7), ("nowhere", "x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "value"), BAD_VALUES)
+async def test_a_value_of_another_type_is_an_error_that_names_it(
+    open_lab: OpenLab, column: str, value: object
+) -> None:
+    async with open_lab(EVENTS) as lab:
+        with pytest.raises(ConfigurationError, match=rf"lab\.events\.{column}"):
+            await lab.rows(EVENTS, "id", filters=(where(column, value),))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.characters(exclude_categories=("Cs",)), max_size=40))
+async def test_any_text_is_only_a_value(open_lab: OpenLab, text: str) -> None:
+    async with open_lab(EVENTS) as lab:
+        before = await lab.warehouse.count_matching(EVENTS, ())
+        await lab.fill(EVENTS, (text, f"'{text}", before, None))
+        found = await lab.rows(EVENTS, "id", "binding", filters=(where("id", text), where("n", before)))
+        assert found == [(text, f"'{text}")]
+        assert await lab.warehouse.count_matching(EVENTS, ()) == before + 1
