@@ -84,7 +84,9 @@ class PipelineRunner:
         async with self._opening:
             if self._opened is None:
                 # In a thread: it imports the driver, for a tenth of a second in which the host's loop would stand.
-                context = self._given or await anyio.to_thread.run_sync(build_warehouse, self.settings)
+                context = self._given
+                if context is None:
+                    context = await anyio.to_thread.run_sync(build_warehouse, self.settings)
                 self._opened = await self._resources.enter_async_context(context)
             return self._opened
 
