@@ -206,7 +206,7 @@ class TableChecks:
                 expected = "" if hint else _one_of(table.column_names)
                 message = f"table {table.ref} has no column {name!r}"
                 self._add(self._item(path, number), message, expected=expected, hint=hint)
-            elif column in found:
+            elif name in names[:number]:
                 self._add(self._item(path, number), f"column {name!r} stands here twice")
             else:
                 found.append(column)
