@@ -12,12 +12,14 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import anyio
 import duckdb
 import pyarrow as pa
+import pytest
 from blockbuster import blockbuster_ctx
 
 from runner.ddl import ENGINE_TABLES, statements
@@ -136,6 +138,10 @@ class ThrowAwayProject:
     def declared(self, name: str) -> TableSpec:
         """Return the declaration of a table."""
         return next(table for table in open_project(self.settings()).tables() if str(table.ref) == name)
+
+    def module(self) -> Any:
+        """Return the module `steps` as the last run left it."""
+        return sys.modules[f"{self.package}.steps"]
 
     def forget(self) -> None:
         """Take the project's code out of the process."""
@@ -299,3 +305,28 @@ class ReferenceProject:
         """Return what a query gives. No runner may have the file open."""
         with open_file(self.warehouse_file) as connection:
             return rows_of(connection, query)
+
+
+_numbers = count()
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Iterator[Callable[[], ThrowAwayProject]]:
+    """Make throw-away projects, each in its own folder and with a package of its own name."""
+    projects: list[ThrowAwayProject] = []
+
+    def make() -> ThrowAwayProject:
+        name = f"project_{next(_numbers)}"
+        project = ThrowAwayProject(tmp_path / name, name)
+        projects.append(project)
+        return project
+
+    yield make
+    for project in projects:
+        project.forget()
+
+
+@pytest.fixture
+def project(make_project: Callable[[], ThrowAwayProject]) -> ThrowAwayProject:
+    """One throw-away project."""
+    return make_project()
