@@ -11,10 +11,11 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequenc
 from dataclasses import dataclass, field
 from inspect import iscoroutine
 from operator import itemgetter
+from types import GeneratorType
 from typing import Any
 
 from runner.errors import FunctionFailed, did_you_mean
-from runner.ports import Row
+from runner.ports import Row, StopFlag
 
 ROW_ERRORS = (ValueError, KeyError, TypeError)
 """What a function raises for a row that is bad (pydantic's ValidationError is a ValueError); anything else
@@ -32,6 +33,9 @@ LOOK_EVERY = 256
 
 SMALL = 4096
 """Bytes of an output; after a larger one each is looked at."""
+
+
+_ITERATED = frozenset({list, tuple, GeneratorType})  # which need no slow look
 
 
 class Stopped(Exception):
@@ -90,16 +94,16 @@ class Collector:
     (between two input rows) or `spill`s (within one). `names` are the columns to collect; None collects whole rows.
     """
 
-    def __init__(self, function: str, names: Sequence[str] | None, chunk_rows: int, chunk_bytes: int) -> None:
+    def __init__(
+        self, function: str, names: Sequence[str] | None, chunk_rows: int, chunk_bytes: int, stop: StopFlag
+    ) -> None:
         self._function = function
         self._names = tuple(names) if names is not None else None
         self.values: list[Any] = []
-        self.exact = len(self._names) if self._names is not None else -1
-        self.pick = _picker(self._names or ())
-        self.fit: Callable[[Any], Sequence[Any]] = _as_row if self._names is None else self._as_columns
-        self.add_all = _adder(self.values, self.exact, self.pick, self.fit)
+        self._width = max(1, len(self._names or ()))
+        self.add = self._adder(stop)
+        self._stop = stop
         self.patience = 1
-        self._width = max(self.exact, 1)
         self._max_values = chunk_rows * self._width
         self._max_bytes = chunk_bytes
         self._bytes = 0
@@ -110,6 +114,39 @@ class Collector:
     def __bool__(self) -> bool:
         """Tell whether there is anything to pass on."""
         return bool(self.values or self._failures)
+
+    def _adder(self, stop: StopFlag) -> Callable[[Iterable[Any]], int]:
+        """Return the function `add`: take outputs and return how many they were.
+
+        It raises `TypeError` for what is no row, `ValueError` for a column that nobody wants, and `Stopped`. It is a
+        closure because looking up all these names for each input row would be a twentieth of the whole time.
+        """
+        values, extend, width = self.values, self.values.extend, self._width
+        exact = len(self._names) if self._names else -1  # whole rows all go through `fit`
+        pick = _picker(self._names or ())
+        fit = _as_row if self._names is None else self._as_columns
+
+        def add(outputs: Iterable[Any]) -> int:
+            before = len(values)
+            for output in outputs:
+                # Most outputs have exactly the wanted keys: as many, and each of them is found.
+                if type(output) is dict and len(output) == exact:
+                    try:
+                        extend(pick(output))
+                    except KeyError:
+                        extend(fit(output))
+                else:
+                    extend(fit(output))
+                if stop.stopped:
+                    raise Stopped
+            return (len(values) - before) // width
+
+        return add
+
+    def check_stop(self) -> None:
+        """Raise `Stopped` when the flag is up."""
+        if self._stop.stopped:
+            raise Stopped
 
     def reject(self, index: int, mark: int, error: Exception) -> None:
         """Take back what the input row at `index` gave, and keep why.
@@ -182,35 +219,14 @@ class Collector:
         return list(map(row.get, names))
 
 
-def _adder(
-    values: list[Any], exact: int, pick: Callable[[Any], Sequence[Any]], fit: Callable[[Any], Sequence[Any]]
-) -> Callable[[Iterable[Any]], None]:
-    """Return what adds several outputs; `fit` raises `TypeError` or `ValueError` for one that is no wanted row.
-
-    Most outputs have exactly the wanted keys: as many, and each of them is found. (A closure: looking up the four
-    names for each input row would be a twentieth of the whole time.)
-    """
-    extend = values.extend
-
-    def add_all(outputs: Iterable[Any]) -> None:
-        for output in outputs:
-            if type(output) is dict and len(output) == exact:
-                try:
-                    extend(pick(output))
-                except KeyError:
-                    extend(fit(output))
-            else:
-                extend(fit(output))
-
-    return add_all
-
-
 def outputs_of(result: Any, single: type | tuple[type, ...] = dict) -> Iterable[Any]:
     """Return the outputs in what a function returned: none for None, one for a `single`, else what it
     iterates over.
 
     Raises `TypeError` for anything else.
     """
+    if type(result) in _ITERATED:
+        return result  # type: ignore[no-any-return]
     if result is None:
         return ()
     if isinstance(result, single):

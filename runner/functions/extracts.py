@@ -30,14 +30,12 @@ def chunks(
     Raises `FunctionFailed` for whatever it raises, or gives besides rows and record batches; `Stopped` as
     soon as the flag is raised.
     """
-    packer = _Packer(function, chunk_rows, chunk_bytes)
+    packer = _Packer(function, chunk_rows, chunk_bytes, stop)
     try:
-        if stop.stopped:
-            raise Stopped  # noqa: TRY301 - so that all ways out are in one place
+        packer.check_stop()
         for item in outputs_of(function.target(**arguments), packer.single):
             yield from packer.pack(item)
-            if stop.stopped:
-                raise Stopped  # noqa: TRY301 - as above
+            packer.check_stop()
         yield from packer.rest()
     except Stopped:
         raise
@@ -54,16 +52,14 @@ async def chunks_async(
     chunk_bytes: int = CHUNK_BYTES,
 ) -> AsyncGenerator[list[Row] | pa.RecordBatch, None]:
     """Do as `chunks` for async generators, and for coroutine functions that return rows."""
-    packer = _Packer(function, chunk_rows, chunk_bytes)
+    packer = _Packer(function, chunk_rows, chunk_bytes, stop)
     try:
-        if stop.stopped:
-            raise Stopped  # noqa: TRY301 - so that all ways out are in one place
+        packer.check_stop()
         async with aclosing(outputs_of_async(function.target(**arguments), packer.single)) as items:
             async for item in items:
                 for piece in packer.pack(item):
                     yield piece
-                if stop.stopped:
-                    raise Stopped  # noqa: TRY301 - as above
+                packer.check_stop()
         for piece in packer.rest():
             yield piece
     except Stopped:
@@ -75,21 +71,21 @@ async def chunks_async(
 class _Packer:
     """Collects rows into lists; a record batch goes alone, after the rows before it."""
 
-    def __init__(self, function: Function, chunk_rows: int, chunk_bytes: int) -> None:
+    def __init__(self, function: Function, chunk_rows: int, chunk_bytes: int, stop: StopFlag) -> None:
         import pyarrow as pa
 
         self._record_batch = pa.RecordBatch
         self.single = (dict, pa.RecordBatch)
-        self._collector = Collector(function.name, None, chunk_rows, chunk_bytes)
+        self._collector = Collector(function.name, None, chunk_rows, chunk_bytes, stop)
         self._left = self._collector.patience
+        self.check_stop = self._collector.check_stop
 
     def pack(self, item: Any) -> Sequence[list[Row] | pa.RecordBatch]:
         """Take one item and return what is now ready to go on."""
         collector = self._collector
         if isinstance(item, self._record_batch):
             return [*self.rest(), item]
-        collector.add_all((item,))
-        self._left -= 1
+        self._left -= collector.add((item,))
         if self._left > 0:
             return ()
         full = collector.full()

@@ -111,13 +111,13 @@ class Function:
             elif self.shape == "batch" and self.is_generator:
                 yield (
                     "",
-                    f"{self.name} takes a record batch and yields; expected that it returns one record batch",
+                    f"{self.name} takes a record batch and yields; expected one record batch",
                 )
         for parameter in parameters[1 if op == "call" else 0 :]:
             if parameter.kind is Parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
                 yield (
                     parameter.name,
-                    f"{self.name} takes {parameter.name!r} only by position; expected by name",
+                    f"{self.name} takes {parameter.name!r} by position only; expected by name",
                 )
 
     def _unknown(self, named: Mapping[str, object], given: Mapping[str, object]) -> Iterator[tuple[str, str]]:

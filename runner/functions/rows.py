@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from types import GeneratorType
+from itertools import islice
 from typing import Any
 
 from runner.errors import FunctionFailed
@@ -48,37 +48,26 @@ def drain_rows(
     raised, also between two outputs of a generator.
     """
     target = function.target
-    collector = Collector(function.name, names, chunk_rows, chunk_bytes)
-    values, extend = collector.values, collector.values.extend
-    exact, pick, fit, add_all = collector.exact, collector.pick, collector.fit, collector.add_all
+    collector = Collector(function.name, names, chunk_rows, chunk_bytes, stop)
+    values, add = collector.values, collector.add
     left = collector.patience
     for index, row in enumerate(rows):
-        if stop.stopped:
-            raise Stopped
         mark = len(values)
         try:
+            collector.check_stop()
             result = target(row, **arguments)
+            if type(result) is dict:
+                result = [result]
             if type(result) is list:
-                add_all(result)
-                left -= len(result)
+                left -= add(result)
             else:
-                # As add_all, but written out: a generator can be stopped, or be large, between any two outputs.
-                for output in result if type(result) is GeneratorType else outputs_of(result):
-                    if type(output) is dict and len(output) == exact:
-                        try:
-                            extend(pick(output))
-                        except KeyError:
-                            extend(fit(output))
-                    else:
-                        extend(fit(output))
-                    left -= 1
-                    if left <= 0:
-                        if collector.full():
-                            yield collector.spill(index, mark)
-                            mark = 0
-                        left = collector.patience
-                    if stop.stopped:
-                        raise Stopped  # noqa: TRY301 - a call instead would be paid for each output
+                outputs = iter(outputs_of(result))
+                while (added := add(islice(outputs, left))) == left:
+                    if collector.full():
+                        yield collector.spill(index, mark)
+                        mark = 0
+                    left = collector.patience
+                left -= added
         except ROW_ERRORS as error:
             collector.reject(index, mark, error)
         except Stopped:
@@ -106,26 +95,22 @@ async def drain_rows_async(
     """Do as `drain_rows` for coroutine functions and async generators: row after row, on the event loop."""
     from anyio.lowlevel import checkpoint
 
-    collector = Collector(function.name, names, chunk_rows, chunk_bytes)
+    collector = Collector(function.name, names, chunk_rows, chunk_bytes, stop)
     left = collector.patience
     for index, row in enumerate(rows):
-        if stop.stopped:
-            raise Stopped
         if index % CHECKPOINT_EVERY == 0:
             await checkpoint()
         mark = len(collector.values)
         try:
+            collector.check_stop()
             async with aclosing(outputs_of_async(function.target(row, **arguments))) as outputs:
                 async for output in outputs:
-                    collector.add_all((output,))
-                    left -= 1
+                    left -= collector.add((output,))
                     if left <= 0:
                         if collector.full():
                             yield collector.spill(index, mark)
                             mark = 0
                         left = collector.patience
-                    if stop.stopped:
-                        raise Stopped  # noqa: TRY301 - as in drain_rows
         except ROW_ERRORS as error:
             collector.reject(index, mark, error)
         except Stopped:
