@@ -129,11 +129,12 @@ class MemoryWriter:
         for row in full:
             for name in target.stamped:
                 row[name] = self._spec.stamp
-        _refuse_nulls(table, target, full)
         if target.mode == "append" or not target.key:
+            _refuse_nulls(table, target, full)
             table.rows += full
             return len(full), 0
         last = {_key(row, target.key): row for row in full}
+        _refuse_nulls(table, target, list(last.values()))
         places = {_key(row, target.key): place for place, row in enumerate(table.rows)}
         written = 0
         for key, row in last.items():

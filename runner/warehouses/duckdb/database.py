@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
 from runner.errors import HeldByAnother
+from runner.ids import new_ulid
 from runner.settings import DuckDBSettings
 from runner.warehouses.duckdb.faults import DRIVER_ERRORS, translate
 from runner.warehouses.duckdb.leftovers import remove_leftovers
@@ -18,6 +21,7 @@ _OPENING = threading.Lock()
 
 PRIVATE_UMASK = 0o077
 CATALOG = "run-pipeline"
+ROLLBACKS = 100
 USE = f'USE "{CATALOG}"'
 """A cursor does not inherit it."""
 
@@ -82,7 +86,20 @@ class Database:
         else:
             self._idle.append(cursor)
 
-    def commit(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    @contextmanager
+    def transaction(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """One transaction: committed at the end, rolled back on any error. The last statement in it must be one that
+        writes: the COMMIT of a transaction that was aborted raises nothing and rolls back (GUARANTEES 3).
+        """
+        try:
+            cursor.execute("BEGIN")
+            yield
+            self._commit(cursor)
+        except BaseException:
+            _rollback(cursor)
+            raise
+
+    def _commit(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Commit, with the write-ahead log private: DuckDB makes it anew after every checkpoint, as the umask says,
         but takes an empty file that is there.
         """
@@ -95,8 +112,11 @@ class Database:
     def _attach(self) -> duckdb.DuckDBPyConnection:
         """Open the file under a name that no dataset can have. Opened directly it would be named after the file, and
         a dataset `warehouse` in `warehouse.duckdb` be ambiguous.
+
+        The instance in memory that it is attached to is named, too, and uniquely: within a process DuckDB gives one
+        instance to all who ask for the same name, and two projects would share it with its locked configuration.
         """
-        connection = duckdb.connect(f":memory:{CATALOG}-scratch")
+        connection = duckdb.connect(f":memory:{CATALOG}-{new_ulid()}")
         try:
             path = str(self.path).replace("'", "''")  # ATTACH takes no parameters
             connection.execute(f"ATTACH '{path}' AS \"{CATALOG}\"")
@@ -128,3 +148,17 @@ class Database:
             if isinstance(translated, HeldByAnother)
             else translated
         )
+
+
+def _rollback(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Roll back, whatever happens: the error that led here is the one to tell. While a call is being cancelled the
+    interrupts go on, every 20 ms, and one may hit the ROLLBACK (seen), which then has to be sent again.
+    """
+    for _ in range(ROLLBACKS):
+        try:
+            cursor.execute("ROLLBACK")
+        except duckdb.InterruptException:
+            continue
+        except duckdb.Error:
+            return  # nothing to roll back, or an instance that has to be opened again
+        return

@@ -25,8 +25,7 @@ def merge(database: Database, cursor: Cursor, rows: Sequence[Row]) -> int:
     log = qualified(EVENT_LOG.ref)
     cursor.register(INCOMING, _table(list(unique.values())))
     try:
-        cursor.execute("BEGIN")
-        try:
+        with database.transaction(cursor):
             # Event ids are ULIDs, so the range leaves all but the newest row groups unread.
             inserted = cursor.execute(
                 f"INSERT INTO {log} ({columns}) SELECT {columns} FROM {quote(INCOMING)} AS s ANTI JOIN "
@@ -34,10 +33,6 @@ def merge(database: Database, cursor: Cursor, rows: Sequence[Row]) -> int:
                 f'ON t."event_id" = s."event_id"',
                 {"least": min(unique), "greatest": max(unique)},
             ).fetchall()
-            database.commit(cursor)
-        except BaseException:
-            cursor.execute("ROLLBACK")
-            raise
     finally:
         cursor.unregister(INCOMING)
     return int(inserted[0][0])

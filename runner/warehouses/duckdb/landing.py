@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
+import duckdb
 import pyarrow as pa
 
 from runner.clock import monotonic_ns, utc_now
@@ -78,20 +80,14 @@ class Landing:
         return matches
 
     def _transact(self, matches: dict[int, KeyMatch]) -> LandingResult:
-        self._cursor.execute("BEGIN")
-        try:
+        with self._database.transaction(self._cursor):
             deleted = {number: tracked.delete_released() for number, tracked in self._tracked.items()}
             targets = tuple(self._land(number, deleted) for number in range(len(self._stages)))
             self._quarantine()
             remembered = tuple(
-                replace(match, remembered=self._tracked[number].remember(match))
-                for number, match in matches.items()
+                replace(match, remembered=self._tracked[number].remember(match)) for number, match in matches.items()
             )
             self._mark(sum(target.written for target in targets))
-            self._database.commit(self._cursor)
-        except BaseException:
-            self._rollback()
-            raise
         return LandingResult(
             batch=self._batch, targets=targets, matches=remembered, quarantined=len(self._bad_rows)
         )
@@ -136,16 +132,14 @@ class Landing:
             },
         )
 
-    def _rollback(self) -> None:
-        try:
-            self._cursor.execute("ROLLBACK")
-        except Exception:  # noqa: BLE001, S110 - the error that led here is the one to tell
-            pass
-
     def _tidy(self) -> None:
-        for tracked in self._tracked.values():
-            tracked.drop()
-        self._cursor.unregister(BAD_ROWS)
+        """Remove the temporary relations. Should that be interrupted, the next landing replaces them; and after the
+        commit no error may say that nothing has landed.
+        """
+        with suppress(duckdb.Error):
+            for tracked in self._tracked.values():
+                tracked.drop()
+            self._cursor.unregister(BAD_ROWS)
 
     def _repeated(self) -> LandingResult:
         """Report a landing that happened before: nothing is written twice."""

@@ -44,14 +44,9 @@ def apply(database: Database, cursor: Cursor, changes: Sequence[TableChange]) ->
     """Carry out DDL in one transaction, then checkpoint: replaying DDL from the log is where others have seen
     crashes (GUARANTEES 5). Blocks.
     """
-    cursor.execute("BEGIN")
-    try:
+    with database.transaction(cursor):
         for text in statements(changes, DUCKDB):
             cursor.execute(text)
-        database.commit(cursor)
-    except BaseException:
-        cursor.execute("ROLLBACK")
-        raise
     try:
         cursor.execute("CHECKPOINT")
     except duckdb.TransactionException as error:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.ipc
 
@@ -78,8 +79,14 @@ class Stage:
         cursor.register(self.name, reader)
         try:
             yield
-        finally:
+        except BaseException:
+            # In a transaction that has failed nothing can be unregistered; the next registration replaces this one.
+            with suppress(duckdb.Error):
+                cursor.unregister(self.name)
+            raise
+        else:
             cursor.unregister(self.name)
+        finally:
             reader.close()
 
     def clear(self) -> None:
