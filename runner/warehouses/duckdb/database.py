@@ -12,7 +12,6 @@ import duckdb
 
 from runner.errors import HeldByAnother
 from runner.ids import new_ulid
-from runner.ids import new_ulid
 from runner.settings import DuckDBSettings
 from runner.warehouses.duckdb.faults import DRIVER_ERRORS, translate
 from runner.warehouses.duckdb.leftovers import remove_leftovers
