@@ -15,11 +15,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 60
 _FENCE = re.compile(r"(?P<indent> *)```(?P<info>.*)")
 _VARIABLE = (
@@ -97,27 +95,17 @@ def first_missing(expected: str, output: str) -> str | None:
 class Reader:
     """Someone who does what a document says, beginning in the folder `start`.
 
-    On the `PATH` stand `run-pipeline`, as an installation would have it, and the `python` of these tests, both of
-    this checkout. `bin` is a folder for them.
+    On the `PATH` stand first the programs of `bin_folder`: `run-pipeline`, as an installation would have it, and
+    the `python` that it belongs to.
     """
 
     def __init__(self, start: Path, bin_folder: Path) -> None:
         self.folder = start
         self._memo = bin_folder / "folder"
-        bin_folder.mkdir(exist_ok=True)
-        _script(
-            bin_folder / "run-pipeline",
-            f"#!{sys.executable}\nimport sys\nsys.path[0] = {str(ROOT)!r}\n"
-            "from runner.cli import main\nmain()\n",
-        )
-        _script(
-            bin_folder / "python", f"#!/bin/sh\nPYTHONPATH='{ROOT}' exec '{sys.executable}' \"$@\"\n"
-        )
         self._env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+            **os.environ,
             "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
             "NO_COLOR": "1",
-            "PYTHONUTF8": "1",
             "DOCUMENT_FOLDER": str(self._memo),
         }
 
@@ -147,7 +135,7 @@ class Reader:
     def shell(self, text: str) -> subprocess.CompletedProcess[str]:
         """Run shell commands in the reader's folder, and go where they went."""
         done = subprocess.run(
-            ["sh", "-ec", f'{text}\npwd > "$DOCUMENT_FOLDER"'],  # noqa: S607
+            ["sh", "-ec", f'{text}\npwd > "$DOCUMENT_FOLDER"'],
             cwd=self.folder, env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, encoding="utf-8", timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
@@ -160,8 +148,3 @@ class Reader:
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-
-
-def _script(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")
-    file.chmod(0o755)
