@@ -55,9 +55,7 @@ def accepts(annotation: Any, value: object) -> bool:
 
 
 def as_annotated(annotation: Any, value: Any) -> Any:
-    """Return a str as `Path` where the annotation says Path (and not also str), also in lists; the rest as it
-    is.
-    """
+    """Return a str as `Path` where the annotation says Path and not also str, in lists too; the rest as it is."""
     inner = get_args(annotation)
     if isinstance(value, list) and get_origin(annotation) is list:
         return [as_annotated(inner[0], item) for item in value]

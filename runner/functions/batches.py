@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 
 def call_batch(function: Function, batch: pa.RecordBatch, arguments: Mapping[str, Any]) -> pa.RecordBatch:
-    """Call a plain batch function. Raises `FunctionFailed` for what it raises, or returns besides a record
-    batch.
-    """
+    """Call a plain batch function. Raises `FunctionFailed` for what it raises, or returns that is no batch."""
     try:
         return _record_batch(function.target(batch, **arguments))
     except FAILURES as error:

@@ -7,6 +7,7 @@ collector to follow), and taking back the outputs of a row that failed is one `d
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from inspect import iscoroutine
@@ -28,12 +29,11 @@ FAILURES = (Exception, SystemExit)
 MAX_REASON = 1000
 """Characters of a reason that are kept."""
 
-LOOK_EVERY = 256
-"""Outputs between two looks at their size, while they are small."""
+LOOK_EVERY = 128
+"""Outputs between two looks at their size, once several looks have found only small ones."""
 
 SMALL = 4096
-"""Bytes of an output; after a larger one each is looked at."""
-
+"""Bytes of a small output; after a larger one each is looked at."""
 
 _ITERATED = frozenset({list, tuple, GeneratorType})  # which need no slow look
 
@@ -164,13 +164,15 @@ class Collector:
     def full(self) -> bool:
         """Tell whether it is time to pass something on, and set `patience` anew.
 
-        The last output is weighed and stands for those since the one before; large ones are weighed one by one.
+        The last output is weighed and stands for those since the one before. Large ones are weighed one by one;
+        after small ones `patience` doubles, as long as their number allows.
         """
         count, width = len(self.values), self._width
         size = weigh(self.values[-width:])
         self._bytes += size * max(0, count - self._weighed) // width
         self._weighed = count
-        self.patience = 1 if size > SMALL else max(1, min(LOOK_EVERY, (self._max_values - count) // width))
+        patience = 1 if size > SMALL else min(2 * self.patience, LOOK_EVERY)
+        self.patience = max(1, min(patience, (self._max_values - count) // width))
         return count >= self._max_values or self._bytes >= self._max_bytes
 
     def ready(self) -> Iterator[Drained]:
@@ -182,8 +184,9 @@ class Collector:
             yield self._take(piece)
 
     def spill(self, index: int, mark: int) -> Drained:
-        """Pass on a batch within the input row at `index`: the rows before it, or its own outputs when they fill one
-        alone. Its mark is 0 from then on.
+        """Pass on a batch within the input row at `index`: what came before it, or if nothing did, its own outputs.
+
+        Its mark is 0 from then on.
         """
         if not mark:
             self._torn = index
@@ -220,10 +223,9 @@ class Collector:
 
 
 def outputs_of(result: Any, single: type | tuple[type, ...] = dict) -> Iterable[Any]:
-    """Return the outputs in what a function returned: none for None, one for a `single`, else what it
-    iterates over.
+    """Return the outputs in what a function returned: none for None, one for a `single`, else the items.
 
-    Raises `TypeError` for anything else.
+    Raises `TypeError` for what has no items.
     """
     if type(result) in _ITERATED:
         return result  # type: ignore[no-any-return]
@@ -269,7 +271,8 @@ def _checked(output: Any) -> Row:
 
 
 def _no_row(value: object) -> str:
-    return f"gave {type(value).__name__} {str(value)[:60]!r}; expected a row (dict), rows, or None"
+    shown = " ".join(reprlib.repr(value).split())
+    return f"gave {type(value).__name__} {shown}; expected a row (dict), rows, or None"
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Any], Sequence[Any]]:

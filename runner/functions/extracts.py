@@ -24,10 +24,9 @@ def chunks(
     chunk_rows: int = CHUNK_ROWS,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[list[Row] | pa.RecordBatch]:
-    """Call a plain extract function and yield what it gives: rows in bounded lists, record batches as they
-    are.
+    """Call a plain extract function and yield what it gives: rows in bounded lists, record batches unchanged.
 
-    Raises `FunctionFailed` for whatever it raises, or gives besides rows and record batches; `Stopped` as
+    Raises `FunctionFailed` for whatever it raises, or gives besides rows and record batches, and `Stopped` as
     soon as the flag is raised.
     """
     packer = _Packer(function, chunk_rows, chunk_bytes, stop)

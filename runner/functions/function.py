@@ -22,9 +22,7 @@ _BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 @dataclass(frozen=True)
 class Function:
-    """A function by its name `module:function`. `shape` says what a `call` gives it: single rows or record
-    batches.
-    """
+    """A function, named `module:function`. `shape` says what a `call` gives it: a row, or a record batch."""
 
     name: str
     target: Callable[..., Any]
@@ -78,8 +76,7 @@ class Function:
         since: object = None,
         as_of: datetime | None = None,
     ) -> dict[str, Any]:
-        """Return the keyword arguments of a call: the given ones, and the reserved ones that the signature
-        names.
+        """Return the keyword arguments of a call: the given ones, and the reserved ones that it names.
 
         A str for a parameter annotated `Path` becomes a Path.
         """
@@ -95,9 +92,7 @@ class Function:
         return resolve(self.target, self.signature)
 
     def _named(self, op: str) -> dict[str, Parameter]:
-        """Return the parameters that are given by name: for a `call`, without the first one, the row or
-        batch.
-        """
+        """Return the parameters that are given by name; the first one of a `call` is the row or batch."""
         parameters = list(self.signature.parameters.values())[1 if op == "call" else 0 :]
         return {parameter.name: parameter for parameter in parameters if parameter.kind in _BY_NAME}
 

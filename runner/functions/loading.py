@@ -112,8 +112,5 @@ def _import_problem(module: str, error: BaseException) -> str:
 def _near_module(name: str) -> str:
     parent = name.rpartition(".")[0]
     folders = getattr(sys.modules.get(parent), "__path__", None)
-    return (
-        did_you_mean(name, [f"{parent}.{found.name}" for found in pkgutil.iter_modules(folders)])
-        if folders
-        else ""
-    )
+    siblings = [f"{parent}.{found.name}" for found in pkgutil.iter_modules(folders)] if folders else []
+    return did_you_mean(name, siblings)

@@ -27,14 +27,11 @@ _EXACT_TYPES: dict[str, set[type]] = {
     "date": {date, _NONE},
     "bytes": {bytes, _NONE},
 }
-"""Types of values whose conversion by Arrow is either exact or an error. Subclasses are looked at one by one.
-"""
+"""Types whose conversion by Arrow is either exact or an error. Values of subclasses are asked one by one."""
 
 
 def array_of(column_type: str, values: list[Any], reject: Reject) -> pa.Array:
-    """Return the values as an array of a declared type, with NULL where `reject(position, reason)` was
-    called.
-    """
+    """Return the values as an array of a declared type, with NULL for each that was rejected."""
     import pyarrow as pa
 
     try:
@@ -71,11 +68,9 @@ def _build(column_type: str, values: list[Any]) -> pa.Array:
 
 
 def _times(values: list[Any]) -> pa.Array:
-    """Return aware datetimes as an array. Raises `TypeError` for a naive one, `OverflowError` beyond year 1
-    or 9999.
+    """Return aware datetimes as an array. Raises `TypeError` for a naive one, `OverflowError` beyond the years.
 
-    Arrow takes differences four times faster than aware datetimes, and subtracting refuses naive ones by
-    itself.
+    Arrow takes differences four times faster than aware datetimes, and subtracting refuses naive ones itself.
     """
     import pyarrow as pa
 

@@ -46,8 +46,7 @@ class Encoded:
 class RowEncoder:
     """Makes record batches of the given columns.
 
-    None, or a column that is not given, is NULL; where the column is `required` or part of `key` the row is
-    bad.
+    None, or a column that is not given, is NULL; where it is `required` or part of `key`, the row is bad.
     """
 
     def __init__(self, columns: Sequence[ColumnSpec], *, key: Sequence[str] = ()) -> None:
@@ -90,8 +89,7 @@ class RowEncoder:
     def encode_arrow(self, given: pa.RecordBatch) -> Encoded:
         """Encode a record batch by its column names, casting where nothing can be lost.
 
-        Raises `SchemaMismatch` for a column that is unknown, there twice, or of a type that means something
-        else.
+        Raises `SchemaMismatch` for a column that is unknown, occurs twice, or has a type of another meaning.
         """
         batch = _Encoding(self._names, given.num_rows, partial(_row_of, given))
         names = given.schema.names
@@ -145,15 +143,13 @@ class RowEncoder:
     def _cell(self, batch: _Encoding, index: int) -> BadCell:
         row = batch.row_at(index)
         column, reason = batch.bad[index]
-        return BadCell(
-            index, column, reason, ", ".join(f"{name}={show(row.get(name))}" for name in self._key), row
-        )
+        key = ", ".join(f"{name}={show(row.get(name))}" for name in self._key)
+        return BadCell(index, column, reason, key, row)
 
     def _unknown(self, name: object) -> str:
         hint = did_you_mean(str(name), self._names)
-        return f"unknown column {name!r}; expected one of {', '.join(self._names)}" + (
-            f", {hint}" if hint else ""
-        )
+        text = f"unknown column {name!r}; expected one of {', '.join(self._names)}"
+        return f"{text}, {hint}" if hint else text
 
 
 class _Encoding:
@@ -166,9 +162,7 @@ class _Encoding:
         self.bad: dict[int, tuple[str, str]] = {}
 
     def reject(self, column: object, index: int, reason: str) -> None:
-        """Note that the row at `index` is bad. (What stands for an unknown column may be any key of a
-        dictionary.)
-        """
+        """Note that the row at `index` is bad. An unknown `column` may be any key of a dictionary."""
         self.bad.setdefault(index, (str(column).encode("utf-8", "backslashreplace").decode(), reason))
 
     def refuse_nulls(self, column: str, reason: str) -> None:

@@ -157,9 +157,9 @@ def test_a_reason_is_one_short_line_of_text_that_can_be_stored() -> None:
 GIVEN = [
     ("text", "gave str 'text'; expected a row"),
     (b"x", "gave bytes"),
-    (7, "gave int '7'; expected a row"),
+    (7, "gave int 7; expected a row"),
     (["a", "b"], "gave str 'a'; expected a row"),
-    ([{"id": 1}, None], "gave NoneType 'None'; expected a row"),
+    ([{"id": 1}, None], "gave NoneType None; expected a row"),
     ([[{"id": 1}]], "gave list"),
     ({1, 2}, "gave int"),
 ]
@@ -260,6 +260,16 @@ def test_large_outputs_are_bounded_by_their_bytes() -> None:
     pieces = drain(messages, ids(3), names=NAMES, chunk_bytes=1_000_000)
     assert sum(piece.length for piece in pieces) == 60
     assert max(piece.length for piece in pieces) <= 11
+
+
+def test_outputs_that_grow_large_are_noticed() -> None:
+    def growing(row: Row) -> Iterator[Row]:
+        for size in [10] * 3 + [1_000_000] * 40:
+            yield {"id": "x" * size}
+
+    pieces = drain(growing, ids(1), names=["id"], chunk_bytes=2_000_000)
+    assert sum(piece.length for piece in pieces) == 43
+    assert max(sum(map(len, (piece.columns or {})["id"])) for piece in pieces) <= 10_000_000
 
 
 def test_a_large_list_goes_on_in_bounded_pieces() -> None:
