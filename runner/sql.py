@@ -209,7 +209,7 @@ def _float64(value: Any) -> float:
         raise TypeError
     number = float(value)
     if math.isnan(number):
-        raise ValueError  # noqa: TRY004 - NaN is a value, only no useful one: it equals nothing
+        raise ValueError  # NaN is a value, only no useful one: it equals nothing
     return number
 
 

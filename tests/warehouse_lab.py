@@ -140,7 +140,10 @@ class Lab:
                 await writer.stage(0, batch_of(target.table, target.given, rows))
             if bad:
                 await writer.stage_bad_rows(
-                    [BadRow(step_id="score", key=key, column="v", reason="refused", content="{}") for key in bad]
+                    [
+                        BadRow(step_id="score", key=key, column="v", reason="refused", content="{}")
+                        for key in bad
+                    ]
                 )
             return await writer.land()
 
@@ -161,10 +164,17 @@ class Lab:
     async def new(self, read: IncrementalRead, source: TableSpec = EVENTS, **query: Any) -> list[Any]:
         """Return the first key column of the rows that an incremental read brings, sorted, NULL last."""
         rows = await self.read(ReadQuery(source=source, columns=(), incremental=read, **query))
-        return sorted((row[read.spec.source_key[0]] for row in rows), key=lambda key: (key is None, key or ""))
+        return sorted(
+            (row[read.spec.source_key[0]] for row in rows), key=lambda key: (key is None, key or "")
+        )
 
 
 def landing_of(*targets: WriteTarget, tracking: tuple[KeyTracking, ...] = (), **options: Any) -> LandingSpec:
     """Return the landing of a new job run."""
-    given = {"job_id": "job", "job_run_id": new_ulid(), "run_id": "run", "stamp": STAMP} | options
+    given: dict[str, Any] = {
+        "job_id": "job",
+        "job_run_id": new_ulid(),
+        "run_id": "run",
+        "stamp": STAMP,
+    } | options
     return LandingSpec(targets=targets, tracking=tracking, **given)

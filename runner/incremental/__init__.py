@@ -14,6 +14,18 @@ from runner.incremental.reads import (
 from runner.incremental.repairs import PROBES, SAMPLED, affixes
 
 __all__ = [
-    "PROBES", "SAMPLED", "NewRows", "Statement", "affixes", "check_keys", "count_statement", "key_text", "key_types", "missing_statement",
-    "quarantined_statement", "query_columns", "read_statement", "rows_are_released",
-]  # fmt: skip
+    "PROBES",
+    "SAMPLED",
+    "NewRows",
+    "Statement",
+    "affixes",
+    "check_keys",
+    "count_statement",
+    "key_text",
+    "key_types",
+    "missing_statement",
+    "quarantined_statement",
+    "query_columns",
+    "read_statement",
+    "rows_are_released",
+]

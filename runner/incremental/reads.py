@@ -114,7 +114,8 @@ class NewRows:
         """Return what to compare with: the target itself, or the part of it that a rescore has not released."""
         if self.read.release is None:
             return qualified(self.read.target.ref)
-        return f"(SELECT {column_list(columns, 'r')} FROM {qualified(self.read.target.ref)} AS r WHERE NOT {self.released('r')})"
+        rows = f"SELECT {column_list(columns, 'r')} FROM {qualified(self.read.target.ref)} AS r"
+        return f"({rows} WHERE NOT {self.released('r')})"
 
     def released(self, alias: str) -> str:
         """Return the condition, never NULL, that a target row is released by the rescore."""

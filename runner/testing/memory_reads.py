@@ -34,7 +34,9 @@ class Comparison:
         self._times: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
         for row in target:
             if not self.is_released(row):
-                self._times[self.target_key(row)].append(row[self._spec.target_ts] if self._spec.target_ts else None)
+                self._times[self.target_key(row)].append(
+                    row[self._spec.target_ts] if self._spec.target_ts else None
+                )
         self._remembered = {row["key"]: row["source_ts"] for row in self._still_held(target)}
 
     def standing(self, row: Row) -> Standing:

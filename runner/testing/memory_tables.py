@@ -45,10 +45,15 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 def matcher(table: TableSpec, filters: Iterable[Filter]) -> Callable[[Row], bool]:
     """Return a test for rows: every filter holds; NULL matches nothing. Raises `ConfigurationError` like SQL does."""
-    tests = [(item.column, _OPERATORS[item.op], _comparable_value(filter_value(table, item)[1])) for item in filters]
+    tests = [
+        (item.column, _OPERATORS[item.op], _comparable_value(filter_value(table, item)[1]))
+        for item in filters
+    ]
 
     def matches(row: Row) -> bool:
-        return all(row[name] is not None and test(comparable(row[name]), value) for name, test, value in tests)
+        return all(
+            row[name] is not None and test(comparable(row[name]), value) for name, test, value in tests
+        )
 
     return matches
 
@@ -74,7 +79,10 @@ def moment(value: Any) -> Any:
 def ordered(rows: Iterable[Row], names: Sequence[str]) -> list[Row]:
     """Return rows by columns, ascending, NULL last."""
     return sorted(
-        rows, key=lambda row: [(row[name] is None, 0 if row[name] is None else comparable(row[name])) for name in names]
+        rows,
+        key=lambda row: [
+            (row[name] is None, 0 if row[name] is None else comparable(row[name])) for name in names
+        ],
     )
 
 

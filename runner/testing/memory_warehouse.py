@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -33,7 +33,16 @@ from runner.ports import (
 from runner.specs import Filter, TableRef, TableSpec
 from runner.sql import DUCKDB
 from runner.testing.memory_reads import Comparison
-from runner.testing.memory_tables import ENGINE, MemoryTable, Tables, find, matcher, ordered, to_batch, to_rows
+from runner.testing.memory_tables import (
+    ENGINE,
+    MemoryTable,
+    Tables,
+    find,
+    matcher,
+    ordered,
+    to_batch,
+    to_rows,
+)
 from runner.testing.memory_writer import MemoryWriter
 
 if TYPE_CHECKING:
@@ -70,7 +79,11 @@ class MemoryWarehouse:
     async def inspect(self, tables: Sequence[TableRef]) -> Mapping[TableRef, TableShape]:
         """Return the shapes of those tables that exist."""
         await anyio.lowlevel.checkpoint()
-        return {ref: TableShape(ref=ref, columns=dict(self.tables[ref].types)) for ref in tables if ref in self.tables}
+        return {
+            ref: TableShape(ref=ref, columns=dict(self.tables[ref].types))
+            for ref in tables
+            if ref in self.tables
+        }
 
     async def apply(self, changes: Sequence[TableChange]) -> None:
         """Make tables and add columns."""
@@ -135,7 +148,10 @@ class MemoryWarehouse:
         spec, target = query.incremental.spec, query.incremental.target
         raw = [_text(query.source, spec.source_key, row) for row in self._matching(query)]
         keys = [_text(target, spec.target_key, row) for row in find(self.tables, target.ref).rows]
-        source, there = {text for text in raw if text is not None}, {text for text in keys if text is not None}
+        source, there = (
+            {text for text in raw if text is not None},
+            {text for text in keys if text is not None},
+        )
         affixed = {f"{spec.key_prefix}{text}{spec.key_suffix}": text for text in source}
         unmatched = sorted(text for key, text in affixed.items() if key not in there)[:SAMPLED]
         probes = [text for text in unmatched if text][:PROBES]
@@ -165,7 +181,9 @@ class MemoryWarehouse:
         await anyio.lowlevel.checkpoint()
         held = self.tables.get(PROCESSED_KEYS.ref)
         rows = held.rows if held else []
-        return len({(r["step_id"], r["key"]) for r in rows if r["job_id"] == job_id and r["reason"] == "quarantined"})
+        return len(
+            {(r["step_id"], r["key"]) for r in rows if r["job_id"] == job_id and r["reason"] == "quarantined"}
+        )
 
     def writer(self, landing: LandingSpec) -> AbstractAsyncContextManager[Writer]:
         """Open a staging area."""
@@ -179,7 +197,9 @@ class MemoryWarehouse:
         new = {row["event_id"]: row for row in rows if row["event_id"] not in known}
         for row in new.values():
             payload = row.get("payload")
-            text = payload if payload is None or isinstance(payload, str) else json.dumps(payload, default=str)
+            text = (
+                payload if payload is None or isinstance(payload, str) else json.dumps(payload, default=str)
+            )
             log.rows.append(dict.fromkeys(log.types) | row | {"payload": text})
         return len(new)
 
@@ -187,7 +207,7 @@ class MemoryWarehouse:
     async def _writer(self, landing: LandingSpec) -> AsyncIterator[Writer]:
         yield MemoryWriter(self.tables, landing, lambda ref: self._locks.setdefault(ref, anyio.Lock()))
 
-    async def _batches(self, query: ReadQuery) -> AsyncIterator[pa.RecordBatch]:
+    async def _batches(self, query: ReadQuery) -> AsyncGenerator[pa.RecordBatch, None]:
         columns, rows = query_columns(query), self._answer(query)
         for start in range(0, max(1, len(rows)), query.batch_rows):
             await self._wait()

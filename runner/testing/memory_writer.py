@@ -72,12 +72,16 @@ class MemoryWriter:
         repeated = not nothing and self._has_marker(batch)
         if nothing or repeated:
             targets = tuple(
-                _outcome(target, staged=len(rows)) for target, rows in zip(self._spec.targets, self._rows, strict=True)
+                _outcome(target, staged=len(rows))
+                for target, rows in zip(self._spec.targets, self._rows, strict=True)
             )
-            result = LandingResult(batch=batch, targets=targets, details={"already_landed": True} if repeated else {})
+            result = LandingResult(
+                batch=batch, targets=targets, details={"already_landed": True} if repeated else {}
+            )
         else:
             working = {
-                ref: MemoryTable(table.types, table.required, list(table.rows)) for ref, table in self._tables.items()
+                ref: MemoryTable(table.types, table.required, list(table.rows))
+                for ref, table in self._tables.items()
             }
             result = self._transact(working, batch)
             for ref, table in working.items():
@@ -96,7 +100,9 @@ class MemoryWriter:
         for number, (target, rows) in enumerate(zip(self._spec.targets, self._rows, strict=True)):
             written, duplicates = self._write(find(working, target.table.ref), target, rows)
             gone = sum(count for n, count in deleted.items() if self._spec.tracking[n].target == number)
-            targets.append(_outcome(target, staged=len(rows), written=written, duplicates=duplicates, deleted=gone))
+            targets.append(
+                _outcome(target, staged=len(rows), written=written, duplicates=duplicates, deleted=gone)
+            )
         self._quarantine(working)
         matches = tuple(self._match(working, number, one) for number, one in comparisons.items())
         find(working, LANDINGS.ref).rows.append(
@@ -109,7 +115,9 @@ class MemoryWriter:
                 "landed_at": utc_now(),
             }
         )
-        return LandingResult(batch=batch, targets=tuple(targets), matches=matches, quarantined=len(self._bad_rows))
+        return LandingResult(
+            batch=batch, targets=tuple(targets), matches=matches, quarantined=len(self._bad_rows)
+        )
 
     def _delete(self, working: Tables, number: int, comparison: Comparison) -> int:
         tracking = self._spec.tracking[number]
@@ -118,7 +126,9 @@ class MemoryWriter:
         table = find(working, tracking.read.target.ref)
         read = {comparison.source_key(row) for row in self._keys[number]}
         kept = [
-            row for row in table.rows if not (comparison.target_key(row) in read and comparison.is_released(row))
+            row
+            for row in table.rows
+            if not (comparison.target_key(row) in read and comparison.is_released(row))
         ]
         count = len(table.rows) - len(kept)
         table.rows = kept
@@ -143,7 +153,9 @@ class MemoryWriter:
                 table.rows.append(row)
             elif target.mode == "upsert":
                 kept = set(target.key) | set(target.set_on_insert)
-                changes = {name: row[name] for name in (*target.given, *target.set_on_write) if name not in kept}
+                changes = {
+                    name: row[name] for name in (*target.given, *target.set_on_write) if name not in kept
+                }
                 table.rows[place] = table.rows[place] | changes
             written += place is None or target.mode == "upsert"
         return written, len(rows) - len(last)
@@ -173,9 +185,7 @@ class MemoryWriter:
         matched = {text for text, row in texts.items() if comparison.source_key(row) in staged}
         samples = {text for row in staged_rows if (text := comparison.target_text(row)) is not None}
         empty = (
-            tracking.target is not None
-            and tracking.read.spec.remember_empty
-            and not (staged and not matched)
+            tracking.target is not None and tracking.read.spec.remember_empty and not (staged and not matched)
         )
         bad = {row.key for row in self._bad_rows}
         remembered = {text for text in texts if text in bad or (empty and text not in matched)}
@@ -192,7 +202,9 @@ class MemoryWriter:
     ) -> None:  # fmt: skip
         spec, table = self._spec, find(working, PROCESSED_KEYS.ref)
         owner = (spec.job_id, step_id)
-        table.rows = [row for row in table.rows if (row["job_id"], row["step_id"]) != owner or row["key"] not in read]
+        table.rows = [
+            row for row in table.rows if (row["job_id"], row["step_id"]) != owner or row["key"] not in read
+        ]
         for text in sorted(kept):
             latest = max((moment(time) for time in times[text] if time is not None), default=None)
             table.rows.append(
@@ -212,7 +224,9 @@ class MemoryWriter:
 
 
 def check_staged(target: WriteTarget, batch: pa.RecordBatch) -> None:
-    """Raise `ValueError` when a batch has other columns than agreed, or NULL in a key: bad rows are refused upstream."""
+    """Raise `ValueError` when a batch has other columns than agreed, or NULL in a key: bad rows are
+    refused upstream.
+    """
     if tuple(batch.schema.names) != target.given:
         raise ValueError(f"staged columns are {batch.schema.names}, expected {list(target.given)}")
     for name in target.key if target.mode != "append" else ():

@@ -9,7 +9,17 @@ import pytest
 from runner.errors import ConfigurationError
 from runner.ports import IncrementalCounts, ReadQuery, Release
 from tests.contract.conftest import OpenLab
-from tests.warehouse_lab import EVENTS, OBSERVATIONS, PAIR_TARGET, PAIRS, STAMP, at, batch_of, incremental, where
+from tests.warehouse_lab import (
+    EVENTS,
+    OBSERVATIONS,
+    PAIR_TARGET,
+    PAIRS,
+    STAMP,
+    at,
+    batch_of,
+    incremental,
+    where,
+)
 
 pytestmark = pytest.mark.asyncio
 
@@ -58,7 +68,9 @@ async def test_left_anti_also_brings_what_is_older_in_any_target_row(open_lab: O
 
 async def test_composite_keys_match_as_a_whole(open_lab: OpenLab) -> None:
     async with open_lab() as lab:
-        await lab.fill(PAIRS, ("a", 1, None), ("a", 2, None), ("b", 1, None), ("b", None, None), (None, 1, None))
+        await lab.fill(
+            PAIRS, ("a", 1, None), ("a", 2, None), ("b", 1, None), ("b", None, None), (None, 1, None)
+        )
         await lab.fill(PAIR_TARGET, ("a", 1, None), ("b", 2, None), ("b", None, None))
         read = incremental(PAIR_TARGET, source_key=["a", "b"], target_key=["c", "d"])
         rows = await lab.read(ReadQuery(source=PAIRS, columns=("ts",), incremental=read))
@@ -77,7 +89,7 @@ async def test_prefix_and_suffix_belong_to_the_target_key(open_lab: OpenLab) -> 
 async def test_keys_without_a_result_are_remembered_and_not_read_again(open_lab: OpenLab) -> None:
     async with open_lab() as lab:
         await lab.fill(EVENTS, *((key, "x", 1, None) for key in "abc"))
-        result = await lab.process(incremental(), ["a", "b", "c"], [observation("1", "a")[:4] + (STAMP,)], bad=["c"])
+        result = await lab.process(incremental(), ["a", "b", "c"], [observation("1", "a")], bad=["c"])
         match = result.matches[0]
         assert (match.read, match.staged, match.matched, match.remembered) == (3, 1, 1, 2)
         assert (match.read_samples, match.staged_samples) == (("a", "b", "c"), ("a",))
@@ -89,7 +101,9 @@ async def test_keys_without_a_result_are_remembered_and_not_read_again(open_lab:
         assert (counts.new, counts.present, counts.remembered) == (0, 1, 2)
 
 
-async def test_remember_empty_can_be_switched_off_but_quarantine_is_always_remembered(open_lab: OpenLab) -> None:
+async def test_remember_empty_can_be_switched_off_but_quarantine_is_always_remembered(
+    open_lab: OpenLab,
+) -> None:
     async with open_lab() as lab:
         await lab.fill(EVENTS, *((key, "x", 1, None) for key in "abc"))
         read = incremental(remember_empty=False)
@@ -100,7 +114,9 @@ async def test_remember_empty_can_be_switched_off_but_quarantine_is_always_remem
 async def test_nothing_is_remembered_when_no_key_meets(open_lab: OpenLab) -> None:
     async with open_lab() as lab:
         await lab.fill(EVENTS, ("a", "x", 1, None), ("b", "x", 2, None))
-        result = await lab.process(incremental(), ["a", "b"], [observation("1", "co:a"), observation("2", "co:b")])
+        result = await lab.process(
+            incremental(), ["a", "b"], [observation("1", "co:a"), observation("2", "co:b")]
+        )
         match = result.matches[0]
         assert (match.read, match.staged, match.matched, match.remembered) == (2, 2, 0, 0)
         assert (match.read_samples, match.staged_samples) == (("a", "b"), ("co:a", "co:b"))
@@ -179,7 +195,12 @@ async def test_a_rescore_treats_matching_rows_as_absent_and_replaces_them(open_l
         assert await lab.new(read) == ["a"]
         result = await lab.process(read, ["a"], [observation("a1", "a", v=5.0)])
         assert (result.targets[0].deleted, result.targets[0].written) == (2, 1)
-        assert await lab.rows(OBSERVATIONS, "oid", "v") == [("a1", 5.0), ("b1", 2.0), ("gone", 1.0), ("n1", None)]
+        assert await lab.rows(OBSERVATIONS, "oid", "v") == [
+            ("a1", 5.0),
+            ("b1", 2.0),
+            ("gone", 1.0),
+            ("n1", None),
+        ]
 
 
 async def test_a_rescore_of_the_quarantined_brings_them_and_their_rows(open_lab: OpenLab) -> None:

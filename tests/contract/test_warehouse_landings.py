@@ -13,13 +13,28 @@ from runner.ddl import LANDINGS, QUARANTINE
 from runner.errors import WarehouseError
 from runner.ports import BadRow, KeyTracking, ReadQuery, WriteTarget
 from tests.contract.conftest import OpenLab
-from tests.warehouse_lab import EVENTS, OBSERVATIONS, PAIRS, STAMP, at, batch_of, incremental, landing_of, table
+from tests.warehouse_lab import (
+    EVENTS,
+    OBSERVATIONS,
+    PAIRS,
+    STAMP,
+    at,
+    batch_of,
+    incremental,
+    landing_of,
+    table,
+)
 
 pytestmark = pytest.mark.asyncio
 
 KEYED = WriteTarget(step_id="write", table=EVENTS, mode="upsert", key=("id",))
 STAMPED = WriteTarget(
-    step_id="write", table=OBSERVATIONS, mode="upsert", key=("oid",), set_on_insert=("made",), set_on_write=("seen",)
+    step_id="write",
+    table=OBSERVATIONS,
+    mode="upsert",
+    key=("oid",),
+    set_on_insert=("made",),
+    set_on_write=("seen",),
 )
 
 
@@ -61,9 +76,15 @@ async def test_append_inserts_everything(open_lab: OpenLab) -> None:
 @pytest.mark.parametrize("stage_bytes", [64_000_000, 1])
 async def test_the_last_of_equal_keys_wins_across_batches(open_lab: OpenLab, stage_bytes: int) -> None:
     async with open_lab(stage_bytes=stage_bytes) as lab:
-        batches = [events(*((f"k{n % 7}", "x", 100 * number + n, None) for n in range(50))) for number in range(4)]
+        batches = [
+            events(*((f"k{n % 7}", "x", 100 * number + n, None) for n in range(50))) for number in range(4)
+        ]
         result = await lab.land(KEYED, *batches)
-        assert (result.targets[0].staged, result.targets[0].written, result.targets[0].duplicates) == (200, 7, 193)
+        assert (result.targets[0].staged, result.targets[0].written, result.targets[0].duplicates) == (
+            200,
+            7,
+            193,
+        )
         last = {f"k{n % 7}": 300 + n for n in range(50)}
         assert await lab.rows(EVENTS, "id", "n") == sorted(last.items())
 

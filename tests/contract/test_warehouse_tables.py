@@ -50,7 +50,9 @@ async def test_a_missing_nullable_column_is_added_and_old_rows_have_null(open_la
 async def test_differences_that_cannot_be_mended_say_what_would(open_lab: OpenLab) -> None:
     drifted = table("events", id="int64", binding="string", must="string!")
     async with open_lab(EVENTS) as lab:
-        with pytest.raises(TableMismatch, match=r"lab\.events: column id is .* to mend it: ALTER TABLE") as caught:
+        with pytest.raises(
+            TableMismatch, match=r"lab\.events: column id is .* to mend it: ALTER TABLE"
+        ) as caught:
             await changes(lab, drifted)
         assert 'ADD COLUMN "must"' in caught.value.__notes__[0]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -33,9 +32,9 @@ shapes = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder for the database."""
-    yield tmp_path_factory.mktemp("incremental")
+    return tmp_path_factory.mktemp("incremental")
 
 
 def read_of(shape: dict[str, Any]) -> IncrementalRead:
@@ -68,16 +67,17 @@ def model(read: IncrementalRead, source: list[Any], target: list[Any], held: dic
     return found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shape=shapes, source=rows, target=rows, held=rows)
 def test_duckdb_and_memory_agree_with_the_model(
     folder: Path, shape: dict[str, Any], source: list[Any], target: list[Any], held: list[Any]
 ) -> None:
+    database = folder / "lab.duckdb"
+    database.unlink(missing_ok=True)
+    Path(f"{database}.wal").unlink(missing_ok=True)
+
     async def compare() -> None:
         async with AsyncExitStack() as stack:
-            database = folder / "lab.duckdb"
-            database.unlink(missing_ok=True)
-            Path(f"{database}.wal").unlink(missing_ok=True)
             duckdb = await stack.enter_async_context(DuckDBWarehouse(database, DuckDBSettings(threads=1)))
             labs = [Lab(duckdb, "duckdb"), Lab(await stack.enter_async_context(MemoryWarehouse()), "memory")]
             read = read_of(shape)

@@ -54,7 +54,9 @@ def test_a_view_is_never_altered() -> None:
     with pytest.raises(TableMismatch) as caught:
         plan_changes([EVENTS], {EVENTS.ref: shape}, duckdb_type)
     told = [str(caught.value), *caught.value.__notes__]
-    assert ["add binding to the view" in told[0], 'CAST("n" AS BIGINT)' in told[1], "add ts" in told[2]] == [True] * 3
+    assert ["add binding to the view" in told[0], 'CAST("n" AS BIGINT)' in told[1], "add ts" in told[2]] == [
+        True
+    ] * 3
     whole = TableShape(ref=EVENTS.ref, columns=COLUMNS, is_view=True)
     assert plan_changes([EVENTS], {EVENTS.ref: whole}, duckdb_type) == []
 

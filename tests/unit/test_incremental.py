@@ -19,8 +19,8 @@ from runner.incremental import (
     count_statement,
     key_text,
     missing_statement,
-    query_columns,
     quarantined_statement,
+    query_columns,
     read_statement,
 )
 from runner.ports import IncrementalRead, ReadQuery, Release
@@ -28,7 +28,7 @@ from runner.sql import DUCKDB
 from tests.warehouse_lab import EVENTS, OBSERVATIONS, PAIR_TARGET, PAIRS, incremental, where
 
 RELEASES = (None, Release(), Release(quarantined=True), Release(filters=(where("id", "a"),)))
-TIMES = {"mode": "left_anti", "source_ts": "ts", "target_ts": "made"}
+TIMES: dict[str, Any] = {"mode": "left_anti", "source_ts": "ts", "target_ts": "made"}
 SHAPES: tuple[dict[str, Any], ...] = ({}, {"key_prefix": "co:", "key_suffix": "#x"}, TIMES)
 
 
@@ -63,7 +63,9 @@ def test_statements_parse_and_bind_exactly_their_values(read: IncrementalRead) -
 
 
 def test_not_exists_is_an_anti_join_with_the_filter_in_where() -> None:
-    query = ReadQuery(source=EVENTS, columns=("n",), filters=(where("binding", "x"),), incremental=incremental())
+    query = ReadQuery(
+        source=EVENTS, columns=("n",), filters=(where("binding", "x"),), incremental=incremental()
+    )
     assert read_statement(query, DUCKDB, remembered=False).text == (
         'SELECT s."n", s."id"\n'
         'FROM "lab"."events" AS s\n'
@@ -80,7 +82,7 @@ def test_columns_of_key_and_time_are_added_once() -> None:
     assert query_columns(ReadQuery(source=OBSERVATIONS, columns=("v",))) == ("v",)
 
 
-text = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+text = st.text(st.characters(codec="utf-8"), max_size=20)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "string": text,
     "int64": st.integers(-(2**63), 2**63 - 1),
@@ -125,5 +127,8 @@ def test_key_text_is_readable() -> None:
 
 
 def test_affixes_are_found_by_looking_for_one_key_in_the_other() -> None:
-    assert affixes(["abc", "abd", ""], ["co:abc", "co:abd", "abc#1", "abd", "zzz"]) == [("co:", ""), ("", "#1")]
+    assert affixes(["abc", "abd", ""], ["co:abc", "co:abd", "abc#1", "abd", "zzz"]) == [
+        ("co:", ""),
+        ("", "#1"),
+    ]
     assert affixes(["abc"], ["abc"]) == []

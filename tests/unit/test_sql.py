@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -20,17 +21,16 @@ TEXTS = table("texts", t="string", U="string")
 
 @given(name=st.text(max_size=150))
 def test_a_name_is_quoted_or_refused(name: str) -> None:
-    try:
-        quoted = quote(name)
-    except ValueError as error:
-        assert repr(name) in str(error)
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name):
+        assert quote(name) == f'"{name}"'
     else:
-        assert quoted == f'"{name}"'
-        assert name.isascii()
-        assert name.replace("_", "a").isalnum()
+        with pytest.raises(ValueError, match=re.escape(repr(name))):
+            quote(name)
 
 
-@pytest.mark.parametrize("name", ["", 'a"b', "a b", "1a", "a\n", "a.b", "ä", "a\x00", "a" * 129, "a;drop table x"])
+@pytest.mark.parametrize(
+    "name", ["", 'a"b', "a b", "1a", "a\n", "a.b", "ä", "a\x00", "a" * 129, "a;drop table x"]
+)
 def test_what_is_no_identifier_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not an identifier"):
         qualified(TableRef("good", name))
@@ -38,7 +38,7 @@ def test_what_is_no_identifier_is_refused(name: str) -> None:
         qualified(TableRef(name, "good"))
 
 
-@given(value=st.text(st.characters(exclude_categories=("Cs",))))
+@given(value=st.text(st.characters(codec="utf-8")))
 def test_a_value_never_reaches_the_text(value: str) -> None:
     parameters = Parameters(DUCKDB)
     assert conditions(TEXTS, [where("t", value)], parameters) == ['"t" = $t']
@@ -48,7 +48,11 @@ def test_a_value_never_reaches_the_text(value: str) -> None:
 def test_each_value_has_a_placeholder_of_its_own() -> None:
     parameters = Parameters(DUCKDB)
     filters = [where("t", ["a", "b"], "in"), where("U", "c"), where("t", "d", "!=")]
-    assert conditions(TEXTS, filters, parameters, "s") == ['s."t" IN ($t, $t_2)', 's."U" = $u', 's."t" <> $t_3']
+    assert conditions(TEXTS, filters, parameters, "s") == [
+        's."t" IN ($t, $t_2)',
+        's."U" = $u',
+        's."t" <> $t_3',
+    ]
     assert parameters.values == {"t": "a", "t_2": "b", "u": "c", "t_3": "d"}
 
 

@@ -26,7 +26,9 @@ DRIVER_ERRORS = (duckdb.Error, OSError, pa.ArrowException)
 
 
 def translate(error: BaseException, statement: str = "") -> RunPipelineError:
-    """Return the error of ours that says what `error` of the driver means. `statement` is shown, cut, without values."""
+    """Return the error of ours that says what `error` of the driver means. `statement` is shown, cut,
+    without values.
+    """
     message = _message(error)
     lowered = message.lower()
     head = statement[:_STATEMENT_LENGTH]

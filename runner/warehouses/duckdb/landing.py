@@ -48,7 +48,8 @@ class Landing:
         self._bad_rows = bad_rows
         self._keys = keys
         self._upserts = [
-            Upsert(cursor, target, stage, spec.stamp) for target, stage in zip(spec.targets, stages, strict=True)
+            Upsert(cursor, target, stage, spec.stamp)
+            for target, stage in zip(spec.targets, stages, strict=True)
         ]
         self._tracked = {
             number: TrackedKeys(cursor, spec, number, spec.tracking[number], stage, BAD_ROWS)
@@ -85,7 +86,8 @@ class Landing:
             targets = tuple(self._land(number, deleted) for number in range(len(self._stages)))
             self._quarantine()
             remembered = tuple(
-                replace(match, remembered=self._tracked[number].remember(match)) for number, match in matches.items()
+                replace(match, remembered=self._tracked[number].remember(match))
+                for number, match in matches.items()
             )
             self._mark(sum(target.written for target in targets))
         return LandingResult(

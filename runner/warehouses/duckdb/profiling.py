@@ -81,8 +81,10 @@ class Profiler:
         """Look for some source keys inside target keys, then count what each pair found would match."""
         if len(self._spec.source_key) != 1:
             return 0, ()
-        unmatched = "FROM (SELECT DISTINCT raw FROM profile_source AS s ANTI JOIN profile_target AS t USING (key) WHERE raw IS NOT NULL)"
-        sample = self._texts(f"SELECT raw {unmatched} ORDER BY raw LIMIT {SAMPLED}")
+        sample = self._texts(
+            "SELECT DISTINCT s.raw FROM profile_source AS s ANTI JOIN profile_target AS t USING (key) "
+            f"WHERE s.raw IS NOT NULL ORDER BY s.raw LIMIT {SAMPLED}"
+        )
         probes = [key for key in sample if key][:PROBES]
         if not probes:
             return len(sample), ()
@@ -100,7 +102,8 @@ class Profiler:
 
     def _would_match(self, sample: tuple[str, ...], prefix: str, suffix: str) -> int:
         return self._value(
-            "SELECT count(*) FROM (SELECT $prefix || unnest($sample) || $suffix AS key) AS s SEMI JOIN profile_target AS t USING (key)",
+            "SELECT count(*) FROM (SELECT $prefix || unnest($sample) || $suffix AS key) AS s "
+            "SEMI JOIN profile_target AS t USING (key)",
             {"prefix": prefix, "sample": list(sample), "suffix": suffix},
         )
 

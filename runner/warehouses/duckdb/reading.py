@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -27,7 +27,7 @@ class Reader:
         self._reader: pa.RecordBatchReader | None = None
         self._ended = False
 
-    async def batches(self) -> AsyncIterator[pa.RecordBatch]:
+    async def batches(self) -> AsyncGenerator[pa.RecordBatch, None]:
         """Yield the rows as they come. The first hop also opens the query; the end costs no hop of its own unless
         the last batch is a full one.
         """
@@ -79,5 +79,6 @@ async def reading(
     try:
         yield batches
     finally:
+        await batches.aclose()
         await reader.close()
         calls.database.give(cursor)

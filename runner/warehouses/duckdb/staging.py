@@ -135,7 +135,9 @@ class Stage:
         if len(readers) == 1:
             return readers[0]
         # More than one file only when rows were staged after a landing that failed.
-        return pa.RecordBatchReader.from_batches(readers[0].schema, (batch for reader in readers for batch in reader))
+        return pa.RecordBatchReader.from_batches(
+            readers[0].schema, (batch for reader in readers for batch in reader)
+        )
 
 
 def _open(file: Path, positions: list[int]) -> pa.RecordBatchReader:

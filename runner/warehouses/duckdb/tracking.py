@@ -79,7 +79,9 @@ class TrackedKeys:
         )[0]
         with self._keys.relation(self._cursor, self._read.spec.source_key):
             present = self._present("s", self._read.spec.source_key)
-            nulls = self._execute(f"SELECT count(*) FROM {quote(self._keys.name)} AS s WHERE NOT ({present})")[0][0]
+            nulls = self._execute(
+                f"SELECT count(*) FROM {quote(self._keys.name)} AS s WHERE NOT ({present})"
+            )[0][0]
         return KeyMatch(
             step_id=self._read.step_id,
             read=counts[0],
@@ -127,13 +129,15 @@ class TrackedKeys:
         stamp = parameters.bind("stamp", self._landing.stamp, "timestamp")
         empty = self._target is not None and self._read.spec.remember_empty and not _ineffective(match)
         keys = (
-            f"SELECT r.key, r.source_ts, EXISTS (SELECT 1 FROM {quote(self._bad_keys)} AS b WHERE b.key = r.key) AS bad, "
+            "SELECT r.key, r.source_ts, "
+            f"EXISTS (SELECT 1 FROM {quote(self._bad_keys)} AS b WHERE b.key = r.key) AS bad, "
             f"EXISTS (SELECT 1 FROM {quote(self._landed_table)} AS l WHERE {self._same()}) AS landed "
             f"FROM {quote(self._read_table)} AS r"
         )
         inserted = self._execute(
             f'INSERT INTO {processed} ("job_id", "step_id", "key", "reason", "source_ts", "run_id", "recorded_at") '
-            f"SELECT {owner}, k.key, CASE WHEN k.bad THEN 'quarantined' ELSE 'empty' END, k.source_ts, {run}, {stamp} "
+            f"SELECT {owner}, k.key, CASE WHEN k.bad THEN 'quarantined' ELSE 'empty' END, "
+            f"k.source_ts, {run}, {stamp} "
             f"FROM ({keys}) AS k WHERE k.bad{' OR NOT k.landed' if empty else ''}",
             parameters,
         )

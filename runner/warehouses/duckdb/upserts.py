@@ -45,7 +45,9 @@ class Upsert:
         key, stage = column_list(self._target.key), quote(self._stage.name)
         try:
             with self._stage.relation(self._cursor, self._target.key):
-                self._cursor.execute(f"CREATE OR REPLACE TEMP TABLE key_hashes AS SELECT hash({key}) AS h FROM {stage}")
+                self._cursor.execute(
+                    f"CREATE OR REPLACE TEMP TABLE key_hashes AS SELECT hash({key}) AS h FROM {stage}"
+                )
             repeated = self._some_hashes_repeat()
         finally:
             self._cursor.execute("DROP TABLE IF EXISTS key_hashes")
@@ -102,7 +104,11 @@ def landing_statement(
     stamped = parameters.bind("stamp", stamp, "timestamp") if target.stamped else ""
     columns = column_list((*target.given, *target.stamped))
     values = ", ".join([column_list(target.given, "s"), *(stamped for _ in target.stamped)])
-    rows = _last_of_each(target, stage) if duplicates else f"(SELECT {column_list(target.given)} FROM {quote(stage)})"
+    rows = (
+        _last_of_each(target, stage)
+        if duplicates
+        else f"(SELECT {column_list(target.given)} FROM {quote(stage)})"
+    )
     on = _equal_keys(target) if matching else "FALSE"
     text = f"MERGE INTO {qualified(target.table.ref)} AS t USING {rows} AS s ON {on}\n"
     if matching and target.mode == "upsert" and (changes := _changes(target, stamped)):
