@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import anyio.lowlevel
 import duckdb
 import pytest
@@ -32,15 +33,18 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 class Deaf:
-    """Work that hears no interrupt: it ends when told to."""
+    """Work that hears no interrupt: it ends when told to. Once it has begun it cancels `scope`, if it has one."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
         self.may_end = threading.Event()
         self.interrupts = 0
+        self.scope: anyio.CancelScope | None = None
 
     def work(self) -> str:
         self.begun.set()
+        if self.scope is not None:
+            anyio.from_thread.run_sync(self.scope.cancel)
         assert self.may_end.wait(30)
         return "done"
 
@@ -295,7 +299,8 @@ def test_only_the_scope_that_was_cancelled_catches_it(
 def test_a_deaf_thread_is_given_up_and_the_cancellation_goes_on(backend: str, deaf: Deaf) -> None:
     async def main() -> None:
         limiter = anyio.CapacityLimiter(1)
-        with anyio.move_on_after(0.02) as scope:
+        with anyio.CancelScope() as scope:
+            deaf.scope = scope
             with pytest.raises(UncleanCancel, match=r"transform was still running 0.05 s after") as caught:
                 await run_in_thread(
                     deaf.work, deaf.interrupt, limiter=limiter, subject="transform", grace=0.05
@@ -315,7 +320,7 @@ def test_giving_up_wins_over_the_cancellation_of_a_task_group(backend: str, deaf
     """The host of an embedded runner must see it: the error comes out of the cancelled scope."""
 
     async def main() -> None:
-        with anyio.move_on_after(0.02):
+        with anyio.CancelScope() as deaf.scope:
             await run_in_thread(
                 deaf.work,
                 deaf.interrupt,
@@ -339,9 +344,9 @@ def test_a_failing_interrupt_is_said_and_repeated(
         raise OSError("no connection to cancel with")
 
     async def main() -> None:
-        with anyio.move_on_after(0.01) as scope:
+        with anyio.CancelScope() as deaf.scope:
             await run_in_thread(deaf.work, interrupt, limiter=anyio.CapacityLimiter(1), subject="query")
-        assert scope.cancelled_caught
+        assert deaf.scope.cancelled_caught
 
     with caplog.at_level(logging.WARNING, "runner"):
         run(backend, main)
