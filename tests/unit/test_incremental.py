@@ -54,6 +54,7 @@ def test_statements_parse_and_bind_exactly_their_values(read: IncrementalRead) -
     for statement in (
         read_statement(query, DUCKDB),
         read_statement(query, DUCKDB, remembered=False),
+        read_statement(query, DUCKDB, row_ids=False),
         count_statement(query, DUCKDB),
         missing_statement(read, "asked", "number", DUCKDB, times=False),
         quarantined_statement("job", DUCKDB),
@@ -66,11 +67,23 @@ def test_not_exists_is_an_anti_join_with_the_filter_in_where() -> None:
     query = ReadQuery(
         source=EVENTS, columns=("n",), filters=(where("binding", "x"),), incremental=incremental()
     )
-    assert read_statement(query, DUCKDB, remembered=False).text == (
-        'SELECT s."n", s."id"\n'
-        'FROM "lab"."events" AS s\n'
-        'ANTI JOIN "lab"."observations" AS t ON t."id" = s."id"\n'
-        'WHERE s."binding" = $binding'
+    joined = (
+        'FROM "lab"."events" AS s',
+        'ANTI JOIN "lab"."observations" AS t ON t."id" = s."id"',
+        'WHERE s."binding" = $binding',
+    )
+    of_a_view = read_statement(query, DUCKDB, remembered=False, row_ids=False)
+    assert of_a_view.text == "\n".join(['SELECT s."n", s."id"', *joined])
+    of_a_table = read_statement(query, DUCKDB, remembered=False)
+    assert of_a_table.text == "\n".join(
+        [
+            'SELECT s."n", s."id"',
+            'FROM "lab"."events" AS s',
+            "SEMI JOIN (",
+            "  SELECT s.rowid AS number",
+            *(f"  {line}" for line in joined),
+            ") AS n ON n.number = s.rowid",
+        ]
     )
 
 

@@ -62,7 +62,7 @@ class DuckDBWarehouse:
         self._open_calls: Calls | None = None
         self._locks: dict[TableRef, anyio.Lock] = {}
         self._changing = anyio.Lock()
-        self._remembers: bool | None = None
+        self._known: dict[TableRef, TableShape | None] = {}
 
     async def __aenter__(self) -> Self:
         """Open the file in a thread. Raises `HeldByAnother` when another process has it."""
@@ -87,8 +87,7 @@ class DuckDBWarehouse:
     async def inspect(self, tables: Sequence[TableRef]) -> Mapping[TableRef, TableShape]:
         """Return the shapes of those tables that exist, with one query."""
         found = await self._calls.once(lambda cursor: shapes.inspect(cursor, tables))
-        if PROCESSED_KEYS.ref in tables:
-            self._remembers = PROCESSED_KEYS.ref in found
+        self._known.update({ref: found.get(ref) for ref in tables})
         return found
 
     async def apply(self, changes: Sequence[TableChange]) -> None:
@@ -97,7 +96,8 @@ class DuckDBWarehouse:
             return
         async with self._changing:
             await self._calls.once(lambda cursor: shapes.apply(self._database, cursor, changes))
-            self._remembers = None
+            for change in changes:
+                self._known.pop(change.table.ref, None)
 
     def column_type(self, declared: str) -> str:
         """Return DuckDB's name for a declared type."""
@@ -105,13 +105,18 @@ class DuckDBWarehouse:
 
     def statement(self, query: ReadQuery) -> str:
         """Return the SQL of a read, with `$name` for values."""
-        return read_statement(query, DUCKDB).text
+        shape = self._known.get(query.source.ref)
+        return read_statement(query, DUCKDB, row_ids=shape is None or not shape.is_view).text
 
     @asynccontextmanager
     async def read(self, query: ReadQuery) -> AsyncIterator[AsyncIterator[pa.RecordBatch]]:
         """Stream the rows of a query."""
-        remembered = query.incremental is not None and await self._has_memory()
-        statement = read_statement(query, DUCKDB, remembered=remembered)
+        if query.incremental is None:
+            statement = read_statement(query, DUCKDB)
+        else:
+            source, memory = await self._shapes(query.source.ref, PROCESSED_KEYS.ref)
+            is_table = source is not None and not source.is_view
+            statement = read_statement(query, DUCKDB, remembered=memory is not None, row_ids=is_table)
         schema = arrow_schema(query.source, query_columns(query))
         async with reading(self._calls, statement, schema, query.batch_rows) as batches:
             yield batches
@@ -157,10 +162,15 @@ class DuckDBWarehouse:
         return await self._calls.once(lambda cursor: event_rows.merge(self._database, cursor, rows))
 
     async def _has_memory(self) -> bool:
-        """Tell whether `ops.processed_keys` exists; asked once, unless `inspect` has told already."""
-        if self._remembers is None:
-            await self.inspect([PROCESSED_KEYS.ref])
-        return bool(self._remembers)
+        """Tell whether `ops.processed_keys` exists."""
+        return (await self._shapes(PROCESSED_KEYS.ref))[0] is not None
+
+    async def _shapes(self, *refs: TableRef) -> list[TableShape | None]:
+        """Return the shapes of tables; asked once, unless `inspect` has told already."""
+        unknown = [ref for ref in refs if ref not in self._known]
+        if unknown:
+            await self.inspect(unknown)
+        return [self._known.get(ref) for ref in refs]
 
     def _lock(self, ref: TableRef) -> anyio.Lock:
         return self._locks.setdefault(ref, anyio.Lock())
