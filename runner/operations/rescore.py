@@ -42,7 +42,7 @@ def parse_condition(text: str) -> Filter:
 def targets(plan: RunPlan) -> list[TableSpec]:
     """Return the tables that the incremental reads of a job compare with.
 
-    Raises `UsageError` for a pipeline, and for a job without such a read: it takes all rows anyway.
+    Raises `UsageError` for a pipeline, and for a job without such a read.
     """
     if plan.kind != "job":
         jobs = ", ".join(job.job_id for job in plan.jobs)
@@ -52,7 +52,17 @@ def targets(plan: RunPlan) -> list[TableSpec]:
         spec.incremental.target: None for spec in job.spec.steps if spec.op == "read" and spec.incremental
     }
     if not refs:
-        raise UsageError(f"{plan.name!r} has no incremental read: each run of it takes all rows anyway")
+        extracted = [
+            str(spec.incremental.target)
+            for spec in job.spec.steps
+            if spec.op == "extract" and spec.incremental
+        ]
+        hint = (
+            f"delete rows of {', '.join(extracted)}, then run it: its extract gives them again"
+            if extracted
+            else ""
+        )
+        raise UsageError(f"{plan.name!r} has no incremental read, which is what rescore works on", hint=hint)
     return [plan.tables[ref] for ref in refs]
 
 
