@@ -18,7 +18,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 _FENCE = re.compile(r"(?P<indent> *)```(?P<info>.*)")
 _VARIABLE = (
     (re.compile(r"\b01[0-9A-HJKMNP-TV-Z]{24}\b|\b01[0-9A-HJKMNP-TV-Z]{8}\b"), "<id>"),

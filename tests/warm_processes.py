@@ -2,7 +2,7 @@
 
 Documents start `run-pipeline` and `python` a hundred times; most of the time of each would go into imports. Here
 both are small scripts that hand their arguments, folder, environment and streams to a server, which forks: the
-child does what the program would do, in a process of its own. One child at a time.
+child does what the program would do, in a process of its own.
 
     python warm_processes.py SOCKET       the server, until its stdin ends
 """
@@ -12,15 +12,18 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_REQUEST = 1_000_000
+LIMIT_S = 60
+"""A program that takes longer is killed."""
 
 _CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -61,7 +64,7 @@ def warm_programs(folder: Path) -> Iterator[Path]:
 
 
 def serve(address: str) -> None:
-    """Fork for each request, one after the other, until stdin ends."""
+    """Fork for each request, until stdin ends."""
     import select
 
     sys.path.insert(0, str(ROOT))
@@ -76,7 +79,15 @@ def serve(address: str) -> None:
                 return
             connection, _ = listener.accept()
             with connection:
-                _answer(connection, listener)
+                if os.fork() == 0:  # programs of one pipe wait for each other: each is waited for by itself
+                    try:
+                        listener.close()
+                        _answer(connection)
+                    finally:
+                        os._exit(0)
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                    continue
 
 
 def _import_everything() -> None:
@@ -98,15 +109,16 @@ def _import_everything() -> None:
         importlib.import_module(name)
 
 
-def _answer(connection: socket.socket, listener: socket.socket) -> None:
+def _answer(connection: socket.socket) -> None:
+    """Start the program that a request names, wait for it, and send its exit code."""
     head, streams, _, _ = socket.recv_fds(connection, 4, 3)
     request = b""
     while len(request) < int.from_bytes(head):
         request += connection.recv(MAX_REQUEST)
     child = os.fork()
     if child == 0:
-        listener.close()
         connection.close()
+        signal.alarm(LIMIT_S)
         _become(streams, *json.loads(request))
     for stream in streams:
         os.close(stream)
