@@ -46,7 +46,7 @@ BAD_OUTPUTS = {
     "bytes for text": ("dict(row, name=b'x')", "name", "b'x'"),
     "no valid text": (r"dict(row, name='\ud800')", "name", r"\ud800"),
     "not JSON": ("dict(row, extra={1: object()})", "extra", "object"),
-    "a list": ("[3]", "", "gave int '3'; expected a row"),
+    "a list": ("[3]", "", "gave int 3; expected a row"),
 }
 
 
