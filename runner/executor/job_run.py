@@ -30,6 +30,16 @@ class JobRun:
     errors: list[ErrorInfo] = field(default_factory=list)
     failed_step: str = ""
 
+    @property
+    def retries_allowed(self) -> int:
+        """How often the step that failed may be tried again."""
+        return next((spec.retries for spec in self.job.spec.steps if spec.step_id == self.failed_step), 0)
+
+    def begin_again(self) -> None:
+        """Note that another attempt begins."""
+        self.attempts += 1
+        self.failed_step = ""
+
     def fail(self, error: BaseException, step_id: str) -> None:
         """Note what ended the job, and in which step ("" for none)."""
         self.failed_step = step_id

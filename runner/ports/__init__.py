@@ -36,7 +36,7 @@ from runner.ports.values import (
     WriteTarget,
 )
 from runner.records import PipelineRun, RunRecord
-from runner.specs import ColumnSpec, Filter, PlannedJob, RunPlan, TableRef, TableSpec
+from runner.specs import ColumnSpec, Filter, RunPlan, TableRef, TableSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -184,16 +184,12 @@ class StepContext:
     extract, and `tracked` its index in the landing's tracking, if the job writes its target. `wanted`: the column
     names that the only consumer, a write, takes (None otherwise). `input_columns`: declared columns of the rows that
     come in, where known. `key_of` gives the text of the incremental key that a row came from. `writer` is None in jobs
-    without a write. `notice(level, code, message, details)` tells people. `as_of` is the run's logical time, UTC.
+    without a write.
     """
 
     plan: RunPlan
-    job: PlannedJob
-    job_run_id: str
-    as_of: datetime
     warehouse: Warehouse
     stop: StopFlag
-    notice: Callable[[str, str, str, Mapping[str, Any]], None]
     writer: Writer | None = None
     target: int | None = None
     incremental: IncrementalRead | None = None

@@ -35,7 +35,7 @@ class CallStep:
     ) -> None:
         self.counts = StepCounts()
         self._function = function
-        self._arguments = function.arguments(spec.with_, connection=connection, as_of=context.as_of)
+        self._arguments = function.arguments(spec.with_, connection=connection, as_of=context.plan.as_of)
         self._drain_options: dict[str, Any] = {
             "stop": context.stop,
             "names": context.wanted,

@@ -47,7 +47,7 @@ class ExtractStep:
             self._spec.with_,
             connection=self._connection,
             since=await self._since(),
-            as_of=self._context.as_of,
+            as_of=self._context.plan.as_of,
         )
         async with aclosing(self._chunks(arguments)) as found:
             async for chunk in found:

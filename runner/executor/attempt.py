@@ -1,0 +1,170 @@
+"""One pass over a job: its steps, their chain, and the landings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import anyio
+
+from runner.errors import RunPipelineError, TimeLimitExceeded
+from runner.events import Event, Landed, Noticed, StepProgress
+from runner.executor.chain import Chain, Node, parents
+from runner.executor.contexts import ContextMaker
+from runner.executor.job_run import JobRun
+from runner.executor.landing import notices
+from runner.ports import (
+    LandingResult,
+    LandingSpec,
+    Release,
+    Step,
+    StepContext,
+    StopFlag,
+    Warehouse,
+    Writer,
+)
+from runner.specs import RunPlan, StepSpec, WriteSpec
+
+BuildStep = Callable[[StepSpec, StepContext], Step]
+"""Makes the step of a declaration, for one attempt of one job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the jobs of one run share. `releases` by job id; `step_limit` in seconds, None: unbounded."""
+
+    plan: RunPlan
+    run_id: str
+    warehouse: Warehouse
+    build_step: BuildStep
+    emit: Callable[[Event], None]
+    releases: Mapping[str, Release] = field(default_factory=dict)
+    step_limit: float | None = None
+
+
+class Attempt:
+    """Pulls the rows of a job through its steps and lands them. `run` keeps the account over all attempts."""
+
+    def __init__(
+        self, surroundings: Surroundings, run: JobRun, landing: LandingSpec, writer: Writer | None
+    ) -> None:
+        self._surroundings = surroundings
+        self._run = run
+        self._writer = writer
+        self._stop = StopFlag()
+        self._landings = 0
+        self._chain = Chain(
+            run.meter,
+            default_limit=surroundings.step_limit,
+            after_batch=self._after_batch,
+            progress=self._progress,
+        )
+        self._contexts = ContextMaker(
+            plan=surroundings.plan,
+            job=run.job,
+            release=surroundings.releases.get(run.job.job_id),
+            landing=landing,
+            warehouse=surroundings.warehouse,
+            writer=writer,
+            stop=self._stop,
+        )
+        pieces = [spec.commit_every for spec in run.job.spec.steps if isinstance(spec, WriteSpec)]
+        self._commit_every = min((piece for piece in pieces if piece), default=None)
+
+    async def execute(self) -> None:
+        """Pull every root to its end, then land. Raises what the steps and the warehouse raise."""
+        roots = self._build()
+        try:
+            for root in roots:
+                await self._chain.run(root)
+            await self._land()
+        except BaseException:
+            if self._chain.failed is not None:
+                self._run.failed_step = self._chain.failed.step_id
+            raise
+        finally:
+            self._stop.stopped = True
+
+    def _build(self) -> list[Node]:
+        """Make the steps, tie them together, and return those that bring rows in."""
+        build = self._surroundings.build_step
+        specs = self._run.job.spec.steps
+        nodes = {
+            spec.step_id: Node(spec, spec.op, build(spec, self._contexts.context(spec))) for spec in specs
+        }
+        roots = []
+        for step_id, parent in parents(specs).items():
+            if parent is None:
+                roots.append(nodes[step_id])
+            else:
+                nodes[parent].children.append(nodes[step_id])
+        self._run.nodes = list(nodes.values())
+        return roots
+
+    async def _after_batch(self, batches: int) -> None:
+        if self._commit_every and batches % self._commit_every == 0:
+            await self._land()
+
+    async def _land(self) -> None:
+        """Land what is staged. The time is the last write's, less what the landing says the others took."""
+        if self._writer is None:
+            return
+        last = [node for node in self._run.nodes if node.op == "write"][-1]
+        try:
+            with self._chain.charged_to(last):
+                result = await self._writer.land(self._landings)
+        except (anyio.get_cancelled_exc_class(), TimeLimitExceeded):
+            await self._look_for_marker(self._writer, last)
+            raise
+        self._landings += 1
+        for target in result.targets[:-1]:
+            self._run.meter.move(last.step_id, target.step_id, int(target.duration_ms * 1e6))
+        if did_something(result):
+            self._run.landed.append(result)
+            self._tell(result)
+
+    def _tell(self, result: LandingResult) -> None:
+        run = self._run
+        self._surroundings.emit(
+            Landed(run_id=run.pipeline_run_id, job_run_id=run.job_run_id, job_id=run.job.job_id,
+                   batch=result.batch, rows={str(target.table): target.written for target in result.targets})
+        )  # fmt: skip
+        for level, code, step_id, message, details in notices(result):
+            self._notice(level, code, step_id, message, details)
+
+    async def _look_for_marker(self, writer: Writer, last: Node) -> None:
+        """Note a landing that was committed although it was stopped: a commit cannot be interrupted."""
+        try:
+            with anyio.CancelScope(shield=True):
+                if not await writer.has_landed(self._landings):
+                    return
+        except RunPipelineError as error:
+            text = f"it is not known whether the landing that was stopped has been committed: {error}"
+            self._notice("warning", "landing.unknown", last.step_id, text, {"batch": self._landings})
+            return
+        self._run.landed.append(LandingResult(batch=self._landings, targets=()))
+        text = "the landing was committed although it was stopped: its rows are written, but not counted here"
+        self._notice("warning", "landing.committed", last.step_id, text, {"batch": self._landings})
+
+    def _notice(
+        self, level: str, code: str, step_id: str, message: str, details: Mapping[str, object]
+    ) -> None:
+        run = self._run
+        self._surroundings.emit(
+            Noticed(run_id=run.pipeline_run_id, level=level, code=code, message=message, step_id=step_id,
+                    job_run_id=run.job_run_id, job_id=run.job.job_id, details=details)
+        )  # fmt: skip
+
+    def _progress(self, node: Node) -> None:
+        run = self._run
+        self._surroundings.emit(
+            StepProgress(run_id=run.pipeline_run_id, job_run_id=run.job_run_id, job_id=run.job.job_id,
+                         step_id=node.step_id, rows=node.step.counts.rows_out)
+        )  # fmt: skip
+
+
+def did_something(result: LandingResult) -> bool:
+    """Tell whether a landing left anything behind, or read anything worth telling."""
+    rows = any(target.staged or target.deleted for target in result.targets)
+    keys = any(match.read or match.null_keys for match in result.matches)
+    return bool(rows or keys or result.quarantined)
