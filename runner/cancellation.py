@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -81,27 +81,35 @@ async def run_in_thread(
     return call.result()
 
 
-async def complete_in_thread(work: Callable[[], T]) -> T:
-    """Run brief blocking `work` to its end, also when cancelled, and return its value or raise its error.
+async def in_own_task(work: Callable[[], Awaitable[T]]) -> T:
+    """Await `work()` in a task of its own, which only cancel scopes can reach.
 
-    For what must be given back, such as locks and open files: a thread that is cancelled otherwise would leave them
-    to nobody. A cancellation that came meanwhile reaches the caller at its next await. Work that has not begun
-    when it is cancelled never begins.
+    `Task.cancel()` of asyncio respects no shield: it would also end a task that is recording how it was ended, or
+    leave a lock to nobody that a thread has just taken. Sent to the caller of this, it cancels the scope of `work`,
+    and goes on when `work` has come to its end.
+
+    What `work` raises is raised as it is, in no group, and in place of a cancellation, which then reaches the caller
+    at its next await.
     """
-    call = _Call(work)
-    cancelled: BaseException | None = None
+    values: list[T] = []
+    errors: list[Exception] = []
+
+    async def run() -> None:
+        try:
+            values.append(await work())
+        except Exception as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+
     try:
-        await _ended_or_expired(call, None)
-    except anyio.get_cancelled_exc_class() as error:
-        if not call.ended:
-            await _stop(call, lambda: None, "", None, error)
-        if not call.ended:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+    except anyio.get_cancelled_exc_class() as cancelled:
+        if not errors:
             raise
-        cancelled = error
-    if cancelled is not None:
         _cancel_again(cancelled)
-        del cancelled
-    return call.result()
+    if errors:
+        raise errors.pop()
+    return values.pop()
 
 
 @contextmanager

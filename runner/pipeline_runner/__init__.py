@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
 import anyio
 import anyio.to_thread
 
+from runner.cancellation import in_own_task
 from runner.clock import monotonic_ns, utc_now
 from runner.event_log import flush_outbox
 from runner.events import Event
@@ -74,21 +76,31 @@ class PipelineRunner:
         `warehouse`: another than the settings name, for example `runner.testing.MemoryWarehouse`; it is entered and
         left with the runner. Raises `UsageError` and `ConfigurationError`.
         """
-        async with AsyncExitStack() as resources:
-            if settings is None:
-                settings = await anyio.to_thread.run_sync(Settings.load)
+        if settings is None:
+            settings = await anyio.to_thread.run_sync(Settings.load)
+        resources = AsyncExitStack()
+        try:
             yield cls(settings, warehouse, resources)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await in_own_task(resources.aclose)
 
     async def open_warehouse(self) -> Warehouse:
         """Return the open warehouse. Raises `HeldByAnother` when another process has its file."""
+        if self._opened is None:
+            return await in_own_task(self._open)
+        return self._opened
+
+    async def _open(self) -> Warehouse:
         async with self._opening:
-            if self._opened is None:
+            if self._opened is not None:
+                return self._opened
+            context = self._given
+            if context is None:
                 # In a thread: it imports the driver, for a tenth of a second in which the host's loop would stand.
-                context = self._given
-                if context is None:
-                    context = await anyio.to_thread.run_sync(build_warehouse, self.settings)
-                self._opened = await self._resources.enter_async_context(context)
-            return self._opened
+                context = await anyio.to_thread.run_sync(build_warehouse, self.settings)
+            self._opened = opened = await self._resources.enter_async_context(context)
+            return opened
 
     def plan(
         self,
@@ -149,30 +161,30 @@ class PipelineRunner:
         `WarehouseError` when the warehouse cannot be opened.
         """
         started_at, started_ns = utc_now(), monotonic_ns()
-        plan, run_id = await anyio.to_thread.run_sync(
+        plan_run = partial(self.plan, name, params=params, as_of=as_of or started_at, max_workers=max_workers)
+
+        async def execute() -> PipelineRun:
             # The first id imports its library, which reads files: not for the event loop.
-            lambda: (
-                self.plan(name, params=params, as_of=as_of or started_at, max_workers=max_workers),
-                new_ulid(),
+            plan, run_id = await anyio.to_thread.run_sync(lambda: (plan_run(), new_ulid()))
+            warehouse = await self._open()
+            execution = Execution(
+                run_id=run_id,
+                settings=self.settings,
+                plan=plan,
+                warehouse=warehouse,
+                changes=await changes_for(plan, warehouse),
+                threads=self._threads,
+                fail_fast=fail_fast,
+                releases=releases,
+                started_at=started_at,
+                started_ns=started_ns,
+                version=__version__,
             )
-        )
-        warehouse = await self.open_warehouse()
-        execution = Execution(
-            run_id=run_id,
-            settings=self.settings,
-            plan=plan,
-            warehouse=warehouse,
-            changes=await changes_for(plan, warehouse),
-            threads=self._threads,
-            fail_fast=fail_fast,
-            releases=releases,
-            started_at=started_at,
-            started_ns=started_ns,
-            version=__version__,
-        )
-        run = await execution.run(self.store, [on_event] if on_event else [])
-        await self.flush_events()
-        return run
+            run = await execution.run(self.store, [on_event] if on_event else [])
+            await self.flush_events()
+            return run
+
+        return await in_own_task(execute)
 
     async def flush_events(self) -> None:
         """Bring the events of finished runs to `ops.event_log`. What fails is logged and retried by the next run."""

@@ -10,8 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 
-from runner.cancellation import complete_in_thread, time_limit
+from runner.cancellation import time_limit
 from runner.clock import monotonic_ns, utc_now
 from runner.errors import RunPipelineError, UncleanCancel
 from runner.event_log import add_to_outbox
@@ -72,11 +73,11 @@ class Execution:
         """Run to the end and return the record; failures are data.
 
         Raises `HeldByAnother` before anything is recorded when a job of the plan runs elsewhere; cancellation and
-        `UncleanCancel` after the run has been recorded as cancelled.
+        `UncleanCancel` after the run has been recorded as cancelled. To be run in a task that only scopes cancel.
         """
-        locks = await complete_in_thread(self._lock_jobs)
+        locks = await anyio.to_thread.run_sync(self._lock_jobs)
         try:
-            writer = await complete_in_thread(partial(self._create, store))
+            writer = await anyio.to_thread.run_sync(partial(self._create, store))
             scope = anyio.CancelScope()
             async with Recorder(
                 writer,
