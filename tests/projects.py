@@ -162,14 +162,20 @@ def read(name: str, *, step_id: str = "read", **more: Any) -> Step:
     return {"step_id": step_id, "op": "read", **_table(name), **more}
 
 
-def call(function: str, *, step_id: str = "", **more: Any) -> Step:
-    """Declare a `call` of a function; the step is named after it."""
-    return {"step_id": step_id or function, "op": "call", "function": function, **more}
+def call(
+    function: str, *, step_id: str = "", arguments: Mapping[str, Any] | None = None, **more: Any
+) -> Step:
+    """Declare a `call` of a function with `arguments`; the step is named after it."""
+    return {
+        "step_id": step_id or function, "op": "call", "function": function, "with": arguments or {}, **more
+    }  # fmt: skip
 
 
-def extract(function: str, *, step_id: str = "extract", **more: Any) -> Step:
-    """Declare an `extract` by a function."""
-    return {"step_id": step_id, "op": "extract", "function": function, **more}
+def extract(
+    function: str, *, step_id: str = "extract", arguments: Mapping[str, Any] | None = None, **more: Any
+) -> Step:
+    """Declare an `extract` by a function with `arguments`."""
+    return {"step_id": step_id, "op": "extract", "function": function, "with": arguments or {}, **more}
 
 
 def write(name: str, *, step_id: str = "write", mode: str = "upsert", **more: Any) -> Step:

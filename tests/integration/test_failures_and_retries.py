@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -38,14 +39,14 @@ FLAKY = """
 """
 
 
-def flaky(project: ThrowAwayProject, *, error: str, times: int, **options: object) -> None:
+def flaky(project: ThrowAwayProject, *, error: str, times: int, **options: Any) -> None:
     """Declare a job whose function fails a number of times."""
     project.table("out.numbers", "n int64!", key=["n"])
     project.functions(FLAKY)
     project.job(
         "job",
         extract("numbers"),
-        call("flaky", **{"with": {"error": error, "times": times}}, **options),
+        call("flaky", arguments={"error": error, "times": times}, **options),
         write("out.numbers"),
     )
 

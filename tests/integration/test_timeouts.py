@@ -48,7 +48,7 @@ def is_busy() -> bool:
     before = process.cpu_times()
     time.sleep(0.1)
     after = process.cpu_times()
-    return (after.user + after.system) - (before.user + before.system) > 0.06
+    return bool((after.user + after.system) - (before.user + before.system) > 0.06)
 
 
 def slow_query(project: ThrowAwayProject) -> None:
@@ -69,7 +69,7 @@ def slow_rows(project: ThrowAwayProject, body: str, **options: Any) -> None:
     project.job(
         "job",
         read("src.numbers"),
-        call("slow", **{"with": {"seconds": {"param": "seconds"}}}, **options),
+        call("slow", arguments={"seconds": {"param": "seconds"}}, **options),
         write("out.numbers"),
         params={"seconds": {"type": "float64", "default": 0.1}},
     )

@@ -81,7 +81,7 @@ def test_a_row_without_its_key_is_a_bad_row(project: ThrowAwayProject) -> None:
 def test_stamps_are_the_job_runs_time_and_rows_may_not_bring_them(project: ThrowAwayProject) -> None:
     project.table("out.numbers", "k string, n int64, made_at timestamp, seen_at timestamp", key=["k"])
     project.functions(FUNCTIONS)
-    stamps = {"set_on_insert": ["made_at"], "set_on_write": ["seen_at"]}
+    stamps: dict[str, Any] = {"set_on_insert": ["made_at"], "set_on_write": ["seen_at"]}
     project.job("job", extract("given"), write("out.numbers", **stamps))
     given(project, FIRST)
 
