@@ -8,7 +8,7 @@ from runner.executor.chain import parents
 from runner.executor.keys import row_key
 from runner.executor.landing import incremental_reads
 from runner.ports import LandingSpec, Release, StepContext, StopFlag, Warehouse, Writer
-from runner.specs import ColumnSpec, PlannedJob, ReadSpec, RunPlan, StepSpec, TableSpec
+from runner.specs import ColumnSpec, PlannedJob, ReadSpec, RunPlan, StepSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,6 @@ class ContextMaker:
         """Return the context of one of the job's steps."""
         reads = incremental_reads(self.plan, self.job, self.release)
         tracked = {item.read.step_id: number for number, item in enumerate(self.landing.tracking)}
-        root = self._root(spec)
-        source = self._table(root)
         return StepContext(
             plan=self.plan,
             warehouse=self.warehouse,
@@ -39,7 +37,7 @@ class ContextMaker:
             tracked=tracked.get(spec.step_id),
             wanted=self._wanted(spec),
             input_columns=self._input_columns(spec),
-            key_of=row_key(spec, source, reads.get(root.step_id)),
+            key_of=row_key(spec, reads.get(self._root(spec))),
         )
 
     def _targets(self) -> dict[str, int]:
@@ -48,20 +46,13 @@ class ContextMaker:
     def _parents(self) -> dict[str, str | None]:
         return parents(self.job.spec.steps)
 
-    def _step(self, step_id: str) -> StepSpec:
-        return next(step for step in self.job.spec.steps if step.step_id == step_id)
-
-    def _root(self, spec: StepSpec) -> StepSpec:
-        """Return the step that brought in the rows which reach `spec`."""
+    def _root(self, spec: StepSpec) -> str:
+        """Return the id of the step that brought in the rows which reach `spec`."""
         above = self._parents()
         step_id = spec.step_id
         while (parent := above[step_id]) is not None:
             step_id = parent
-        return self._step(step_id)
-
-    def _table(self, spec: StepSpec) -> TableSpec | None:
-        """Return the table that a step reads; None when it reads none."""
-        return self.plan.tables[spec.ref] if isinstance(spec, ReadSpec) else None
+        return step_id
 
     def _wanted(self, spec: StepSpec) -> tuple[str, ...] | None:
         """Return the columns that the only consumer, a write, takes."""
@@ -74,5 +65,5 @@ class ContextMaker:
     def _input_columns(self, spec: StepSpec) -> tuple[ColumnSpec, ...]:
         """Return the declared columns of the rows that come straight from a table."""
         parent = self._parents()[spec.step_id]
-        table = self._table(self._step(parent)) if parent is not None else None
-        return table.columns if table else ()
+        step = next((step for step in self.job.spec.steps if step.step_id == parent), None)
+        return self.plan.tables[step.ref].columns if isinstance(step, ReadSpec) else ()
