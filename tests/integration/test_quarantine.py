@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner.records import Status
-from tests.projects import ThrowAwayProject, call, job_of, not_exists, read, write
+from tests.projects import ThrowAwayProject, call, extract, job_of, not_exists, read, write
 
 
 def reading(project: ThrowAwayProject, source: str, *, rows: int = 10, **call_options: Any) -> None:
@@ -170,3 +170,29 @@ def test_a_bad_row_without_a_landing_fails(project: ThrowAwayProject) -> None:
 
     assert job.status is Status.FAILURE
     assert job.errors[0].category == "data"
+
+
+def test_a_bad_row_of_an_extract_is_not_fetched_again(project: ThrowAwayProject) -> None:
+    project.table("out.numbers", "n int64!, value int64", key=["n"])
+    project.functions("""
+        def numbers():
+            for n in range(5):
+                yield {"n": n, "value": n}
+
+        def refuse(row):
+            if row["n"] == 3:
+                raise ValueError("three")
+            return row
+    """)
+    project.job(
+        "job",
+        extract("numbers", incremental=not_exists("out.numbers", "n")),
+        call("refuse", on_bad_row="quarantine"),
+        write("out.numbers"),
+    )
+
+    job = job_of(project.run("job"))
+
+    assert (job.errors, job.rows_written, job.rows_quarantined) == ((), 4, 1)
+    assert [row["key"] for row in project.rows("SELECT key FROM ops.quarantine")] == ["3"]
+    assert job_of(project.run("job")).rows_read == 0
