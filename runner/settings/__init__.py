@@ -4,12 +4,19 @@ Later sources win: defaults < `configs/runner.toml` < files of the secrets folde
 (`RUN_PIPELINE_WAREHOUSE__PATH`) < arguments. Relative paths are relative to `state_dir`, and that to the
 project.
 
-    models      what can be set
-    sources     where it is set, and which place an error is about
-    places      the project folder and the state folder
+pydantic-settings reads and merges; ours is what it lacks.
+
+    models        what can be set
+    connections   what functions get, and what in it is a secret
+    sources       where it is set: the library's sources, and how ours differ
+    variables     names that must be misspelt
+    places        the project folder, and folders that the environment names
+    messages, origins, toml_lines
+                  what is wrong and where it was set; used only when something is wrong
 """
 
-from runner.settings.models import Connection, DuckDBSettings, RetrySettings, Settings, TimeoutSettings
+from runner.settings.connections import Connection
+from runner.settings.models import DuckDBSettings, RetrySettings, Settings, TimeoutSettings
 from runner.settings.places import ENV_PREFIX, SETTINGS_FILE, find_project
 
 __all__ = [

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from runner.clock import parse_duration
 from runner.errors import ConfigurationError
-from runner.settings.places import find_project, state_folder
-from runner.settings.sources import collect
+from runner.settings.connections import Connection
+from runner.settings.places import ENV_PREFIX, find_project
+from runner.settings.sources import sources_of
+from runner.settings.variables import misspelt
 
 PLANNED_WAREHOUSES = ("bigquery", "postgres")
 """Kinds that a later version will know."""
@@ -94,64 +96,20 @@ class RetrySettings(_Section):
     max_delay: Seconds = 30.0
 
 
-class Connection(BaseModel):
-    """A named connection for functions, with free keys. What its key calls a secret is one (`SecretStr`), at
-    any depth, and so is a URL with a password in it and everything that came from a secrets folder.
-
-    Functions get it as `connection` and read attributes: `connection.host`,
-    `connection.password.get_secret_value()`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True)
-    secret_words: ClassVar[tuple[str, ...]] = (
-        "password", "passwd", "passphrase", "token", "secret", "credential", "api_key", "apikey",
-        "access_key", "private_key", "dsn", "authorization", "cookie",
-    )  # fmt: skip
-
-    def model_post_init(self, _context: Any, /) -> None:
-        """Wrap secrets, so that no log line, record or traceback can show them."""
-        extra = self.__pydantic_extra__ or {}
-        for name, value in extra.items():
-            extra[name] = _wrapped(name, value)
-
-
-def _wrapped(name: str, value: Any) -> Any:
-    word = name.lower().replace("-", "_")
-    if word == "key" or any(secret in word for secret in Connection.secret_words):
-        return _sealed(value)
-    if isinstance(value, str) and _has_password(value):
-        return SecretStr(value)
-    if isinstance(value, Mapping):
-        return {key: _wrapped(str(key), item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_wrapped("", item) for item in value]
-    return value
-
-
-def _sealed(value: Any) -> Any:
-    """Make everything in `value` a secret; flags (`token_refresh = true`) are none."""
-    if isinstance(value, Mapping):
-        return {key: _sealed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_sealed(item) for item in value]
-    return value if isinstance(value, bool | SecretStr) else SecretStr(str(value))
-
-
-def _has_password(text: str) -> bool:
-    """Tell whether `text` looks like `scheme://user:password@host` or `password=…` of a connection string."""
-    scheme, found, rest = text.partition("://")
-    if found and scheme.isascii():
-        user, at, _ = rest.partition("@")
-        return bool(at) and ":" in user
-    return "password=" in text.lower()
-
-
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """All settings of one project. Frozen; made by `load`, passed down, never read again from the
     environment.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # case_sensitive: runner.toml and arguments are taken as written; only variables and secret files have no case.
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        case_sensitive=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+    )
 
     project: Path
     package: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "jobs"
@@ -185,6 +143,14 @@ class Settings(BaseModel):
             raise ValueError("empty; expected a folder")
         return value
 
+    @field_validator("state_dir", mode="after")
+    @classmethod
+    def _in_the_project(cls, value: Path, info: ValidationInfo) -> Path:
+        try:
+            return Path(info.data["project"]) / value.expanduser()
+        except RuntimeError:  # `~name` of nobody
+            raise ValueError(f"no home folder for {str(value)!r}; expected a folder") from None
+
     @property
     def warehouse_path(self) -> Path:
         """The DuckDB file, absolute."""
@@ -205,22 +171,28 @@ class Settings(BaseModel):
         Raises `UsageError` without a project, `ConfigurationError` with every setting that does not fit.
         """
         folder = find_project(project)
-        found = collect(folder, cls, overrides)
-        problems = list(found.problems)
+        problems = misspelt(cls)
         loaded: Self | None = None
         try:
-            loaded = cls.model_validate({**found.values, "project": folder})
+            loaded = cls(project=folder, **overrides)
+        except ConfigurationError as error:
+            problems += error.problems
         except ValidationError as error:
-            problems += [found.problem(cls, item) for item in _about_what_is_here(error)]
+            from runner.settings.messages import problems_of
+
+            problems += problems_of(error, cls, folder, overrides)
         if loaded is None or problems:
             raise ConfigurationError(problems) from None  # the cause would show values, of secrets too
-        configured = loaded.state_dir if "state_dir" in found.values else None
-        return loaded.model_copy(update={"state_dir": state_folder(folder, configured)})
+        return loaded
 
-
-def _about_what_is_here(error: ValidationError) -> list[Any]:
-    """Return pydantic's errors without those about the keys of a kind of warehouse that does not exist."""
-    items = error.errors(include_url=False)
-    if not any(item["loc"] == ("warehouse", "kind") for item in items):
-        return list(items)
-    return [item for item in items if item["loc"][0] != "warehouse" or item["loc"][1:] == ("kind",)]
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, the strongest first. pydantic-settings asks for them, once for every instance."""
+        return sources_of(settings_cls, init_settings, file_secret_settings)

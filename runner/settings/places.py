@@ -1,4 +1,4 @@
-"""Where a project is."""
+"""Where a project is, and the folders that the environment names."""
 
 from __future__ import annotations
 
@@ -36,12 +36,15 @@ def find_project(project: Path | str | None = None) -> Path:
     )
 
 
-def state_folder(project: Path, configured: Path | None) -> Path:
-    """Return the folder for state, absolute: the setting (relative to the project), else `STATE_DIRECTORY` as
-    systemd sets it (the first of several), else `var` in the project.
+def systemd_state() -> dict[str, Path]:
+    """Return `state_dir` as systemd's `STATE_DIRECTORY` gives it (the first of several, absolute); empty
+    without one.
     """
-    if configured is not None:
-        return project / configured.expanduser()
-    if systemd := os.environ.get("STATE_DIRECTORY"):
-        return Path(systemd.partition(":")[0]).absolute()
-    return project / "var"
+    folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return {"state_dir": Path(folder).absolute()} if folder else {}
+
+
+def secrets_folders() -> list[tuple[str, Path]]:
+    """Return the folders of secret files, each with the variable that names it; a later one wins."""
+    variables = ("CREDENTIALS_DIRECTORY", f"{ENV_PREFIX}SECRETS_DIR")
+    return [(name, Path(folder).expanduser()) for name in variables if (folder := os.environ.get(name))]

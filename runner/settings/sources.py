@@ -1,299 +1,221 @@
-"""Where settings come from, merged key by key, with the place of each for messages.
+"""Where settings come from: the sources of pydantic-settings, which reads, nests and merges them.
 
-Written here and not with pydantic-settings: its import alone costs more than everything else that `list`
-does, and an error has to name the line of runner.toml, the variable or the file that it is about.
+Ours are only the differences: names of connections and queues are spelt as in runner.toml, their values stay
+text, other people's secret files are left alone, and what cannot be read is told with its place.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
-from runner.errors import Problem, did_you_mean
-from runner.settings.places import ENV_PREFIX, SETTINGS_FILE
+from runner.errors import ConfigurationError, Problem
+from runner.settings.connections import sealed
+from runner.settings.places import ENV_PREFIX, SETTINGS_FILE, find_project, secrets_folders, systemd_state
 
-Keys = tuple[str, ...]
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from runner.settings.toml_lines import Keys
+
 OWN_VARIABLES = frozenset({"PROJECT", "FALLBACK_PROJECT", "SECRETS_DIR", "PYTHON"})
 """Variables with our prefix that are no settings."""
 MAX_SECRET_BYTES = 100_000
-_TOML_TABLE = re.compile(r"\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
-_TOML_KEY = re.compile(r"(\s*)([A-Za-z0-9_.\"' -]+?)\s*=")
-_TOML_POSITION = re.compile(r" \(at line (\d+), column (\d+)\)$")
+FREE_NAMES = ("queues", "connections")
+"""Settings whose keys the project chooses."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The place of a value: a file with line and column, or a variable, a secret or an argument by its
-    name.
+def sources_of(
+    settings: type[BaseSettings],
+    arguments: PydanticBaseSettingsSource,
+    secret_files: PydanticBaseSettingsSource,
+) -> tuple[PydanticBaseSettingsSource, ...]:
+    """Return the sources of one project, the strongest first: arguments, environment, secrets folders,
+    runner.toml, systemd's state folder.
+
+    Raises `UsageError` without a project, `ConfigurationError` for what cannot be read.
     """
-
-    file: str
-    line: int = 0
-    column: int = 0
-
-
-@dataclass(slots=True)
-class Found:
-    """Merged values with their origins, and what was wrong with the sources themselves."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    origins: dict[Keys, Origin] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-
-    def put(self, keys: Keys, value: Any, origin: Origin) -> None:
-        """Set one value; keys that differ from earlier ones only by case (variables have none) are those."""
-        target = self.values
-        path: list[str] = []
-        for key in keys[:-1]:
-            path.append(_same(target, key))
-            inner = target.get(path[-1])
-            if not isinstance(inner, dict):
-                inner = target[path[-1]] = {}
-            target = inner
-        path.append(_same(target, keys[-1]))
-        target[path[-1]] = value
-        self.origins[tuple(path)] = origin
-
-    def put_all(
-        self, value: Any, origin: Origin, keys: Keys = (), places: Mapping[Keys, Origin] | None = None
-    ) -> None:
-        """Set everything in a mapping, key by key. `places` are the origins that are known more exactly."""
-        if not isinstance(value, Mapping) or (keys and not value):
-            self.put(keys, value, (places or {}).get(keys, origin))
-            return
-        if keys:
-            self.origins.setdefault(keys, (places or {}).get(keys, origin))
-        for key, item in value.items():
-            self.put_all(item, origin, (*keys, str(key)), places)
-
-    def refuse(
-        self, origin: Origin, message: str, *, path: str = "", expected: str = "", hint: str = ""
-    ) -> None:
-        """Note a problem of a source."""
-        self.problems.append(_problem(origin, message, path=path, expected=expected, hint=hint))
-
-    def problem(self, model: type[BaseModel], item: Any) -> Problem:
-        """Turn one of pydantic's errors into a problem at the place that the value came from."""
-        keys = tuple(str(part) for part in item["loc"])
-        origin = self._origin(keys)
-        path = ".".join(keys)
-        if item["type"] == "extra_forbidden":
-            names = _names_at(model, keys[:-1])
-            hint = did_you_mean(keys[-1], names)
-            expected = "" if hint else f"one of {', '.join(names)}"
-            return _problem(origin, "unknown setting", path=path, expected=expected, hint=hint)
-        message, expected = _words(item, show=keys[0] != "connections")
-        return _problem(origin, message, path=path, expected=expected)
-
-    def _origin(self, keys: Keys) -> Origin:
-        for length in range(len(keys), 0, -1):
-            if origin := self.origins.get(keys[:length]):
-                return origin
-        return Origin(SETTINGS_FILE.as_posix())
-
-
-def _problem(origin: Origin, message: str, *, path: str = "", expected: str = "", hint: str = "") -> Problem:
-    return Problem(
-        message=message,
-        file=origin.file,
-        line=origin.line,
-        column=origin.column,
-        path=path,
-        expected=expected,
-        hint=hint,
+    given = arguments()
+    folder = find_project(given.get("project"))
+    toml = _runner_toml(settings, folder)
+    spelling = toml.toml_data
+    return (
+        InitSettingsSource(settings, respelt({**given, "project": folder}, spelling)),
+        Environment(settings, spelling),
+        *_secrets(secret_files, spelling),
+        toml,
+        InitSettingsSource(settings, dict(systemd_state())),
     )
 
 
-def collect(folder: Path, model: type[BaseModel], overrides: Mapping[str, Any]) -> Found:
-    """Merge all sources of the project at `folder`: runner.toml, secrets folders, environment, arguments."""
-    found = Found()
-    _read_toml(found, folder / SETTINGS_FILE)
-    known = frozenset(model.model_fields) - {"project"}
-    for variable in ("CREDENTIALS_DIRECTORY", f"{ENV_PREFIX}SECRETS_DIR"):
-        if secrets := os.environ.get(variable):
-            _read_secrets(found, Path(secrets), known, variable)
-    _read_environment(found, known)
-    for name, value in overrides.items():
-        found.put_all(value, Origin(f"argument {name}"), (name,))
-    return found
+class _Text(EnvSettingsSource):
+    """What variables and secret files have in common: names without case, and values that are text."""
 
+    spelling: Mapping[str, Any]
 
-def _read_toml(found: Found, file: Path) -> None:
-    import tomllib
-
-    name = SETTINGS_FILE.as_posix()
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        position = _TOML_POSITION.search(str(error))
-        line, column = (int(position[1]), int(position[2])) if position else (0, 0)
-        message = f"not TOML: {_TOML_POSITION.sub('', str(error))}"
-        found.refuse(Origin(name, line, column), message)
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8, or nested too deep"
-        found.refuse(Origin(name), f"cannot be read: {reason}")
-    else:
-        places = dict(_toml_places(text, name))
-        if "project" in values:
-            del values["project"]
-            found.refuse(
-                places.get(("project",), Origin(name)),
-                "the project is the folder of this file",
-                path="project",
-            )
-        found.put_all(values, Origin(name), places=places)
-
-
-def _toml_places(text: str, name: str) -> Iterator[tuple[Keys, Origin]]:
-    """Yield where tables and keys stand. Good enough for messages: values are not understood, only lines."""
-    table: Keys = ()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := _TOML_TABLE.match(line):
-            table = _toml_keys(header[1])
-            yield table, Origin(name, number, line.index("[") + 1)
-        elif key := _TOML_KEY.match(line):
-            yield (*table, *_toml_keys(key[2])), Origin(name, number, len(key[1]) + 1)
-
-
-def _toml_keys(text: str) -> Keys:
-    return tuple(part.strip().strip("\"'") for part in text.split("."))
-
-
-def _read_secrets(found: Found, folder: Path, known: frozenset[str], variable: str) -> None:
-    """Read `connections__clinic_mail__password` and the like, also with our prefix. Other files are left
-    alone: systemd and Docker put credentials of every kind into one folder.
-    """
-    try:
-        files = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        found.refuse(Origin(f"environment variable {variable}"), f"{folder} cannot be read: {error.strerror}")
-        return
-    for file in files:
-        keys = _keys(file.name.removeprefix(ENV_PREFIX).removeprefix(ENV_PREFIX.lower()))
-        if keys is None or keys[0] not in known:
-            continue
-        origin = Origin(str(file))
+    def decode_complex_value(self, field_name: str, field: FieldInfo | None, value: Any) -> Any:
+        """Read a whole section as JSON. What is none is left for the model to refuse, and the free keys of a
+        connection (they have no field) stay text: a password `1e5` is no number.
+        """
+        if field is None:
+            return value
         try:
-            with file.open("rb") as stream:
-                if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                    continue
-                data = stream.read(MAX_SECRET_BYTES + 1)
-            text = data.decode().removesuffix("\n").removesuffix("\r")
-        except OSError as error:
-            found.refuse(origin, f"cannot be read: {error.strerror}")
-        except UnicodeDecodeError:
-            found.refuse(origin, "not UTF-8")
-        else:
-            if len(data) > MAX_SECRET_BYTES:
-                found.refuse(origin, f"larger than {MAX_SECRET_BYTES:,} bytes")
-                continue
-            found.put(keys, SecretStr(text) if keys[0] == "connections" else text, origin)
+            return super().decode_complex_value(field_name, field, value)
+        except (ValueError, RecursionError):
+            return value
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the values, spelt as in runner.toml and as in the arguments."""
+        return respelt(respelt(super().__call__(), self.spelling), self.current_state)
 
 
-def _read_environment(found: Found, known: frozenset[str]) -> None:
-    for variable in sorted(os.environ):
-        if not variable.startswith(ENV_PREFIX) or variable[len(ENV_PREFIX) :] in OWN_VARIABLES:
-            continue
-        value = os.environ[variable]
-        origin = Origin(f"environment variable {variable}")
-        keys = _keys(variable[len(ENV_PREFIX) :])
-        if keys is None or keys[0] not in known:
-            _unknown_variable(found, origin, variable[len(ENV_PREFIX) :].lower(), known)
-        elif value and len(keys) == 1 and keys[0] in SECTIONS:
-            _read_json(found, keys, value, origin)
-        elif value:
-            found.put(keys, value, origin)
+class Environment(_Text):
+    """Variables: `RUN_PIPELINE_WAREHOUSE__PATH`. An empty one counts as not set."""
+
+    def __init__(self, settings: type[BaseSettings], spelling: Mapping[str, Any]) -> None:
+        self.spelling = spelling
+        super().__init__(settings, case_sensitive=False, env_ignore_empty=True)
 
 
-SECTIONS = frozenset({"warehouse", "timeouts", "retries", "queues", "connections"})
-"""Settings that are mappings; a variable for a whole one holds a JSON object."""
+class SecretFiles(_Text, NestedSecretsSettingsSource):
+    """One secrets folder. What it holds of connections is a secret, whatever its key says."""
 
-
-def _read_json(found: Found, keys: Keys, value: str, origin: Origin) -> None:
-    import json
-
-    try:
-        decoded = json.loads(value)
-    except (ValueError, RecursionError):
-        decoded = None
-    if isinstance(decoded, dict):
-        found.put_all(decoded, origin, keys)
-    else:
-        found.refuse(
-            origin, "not a JSON object", path=keys[0], expected=f"{origin.file.split()[-1]}__KEY, or JSON"
+    def __init__(
+        self, secret_files: PydanticBaseSettingsSource, folder: Path, spelling: Mapping[str, Any]
+    ) -> None:
+        self.spelling = spelling
+        super().__init__(
+            secret_files,
+            secrets_dir=folder,
+            secrets_dir_missing="error",
+            secrets_case_sensitive=False,
+            secrets_prefix="",
         )
 
+    def load_secrets(self, path: Path) -> dict[str, str]:  # type: ignore[override] # needs to know the settings
+        """Read the files that name a setting, each but for a final newline. Raises `ConfigurationError`."""
+        found: dict[str, str] = {}
+        problems: list[Problem] = []
+        for keys, file in settings_files(path, self.settings_cls):
+            text = _read_secret(file)
+            if is_too_deep(self.settings_cls, keys):
+                text = Problem(
+                    file=str(file), path=".".join(keys), message="unknown setting", expected=keys[0]
+                )
+            if isinstance(text, Problem):
+                problems.append(text)
+            else:
+                found["__".join(keys)] = text
+        if problems:
+            raise ConfigurationError(problems)
+        return found
 
-def _unknown_variable(found: Found, origin: Origin, name: str, known: frozenset[str]) -> None:
-    """Refuse what must be a misspelt setting. Others may have variables that merely begin like ours:
-    Kubernetes, for one, sets RUN_PIPELINE_SERVICE_HOST for a service called run-pipeline.
+    def __call__(self) -> dict[str, Any]:
+        """Return the values, those of connections wrapped."""
+        values = super().__call__()
+        if "connections" in values:
+            values["connections"] = sealed(values["connections"])
+        return values
+
+
+def settings_files(folder: Path, settings: type[BaseSettings]) -> Iterator[tuple[Keys, Path]]:
+    """Yield the files of a secrets folder that name a setting: `connections__clinic_mail__password` and the
+    like, also with our prefix. Others are left alone: systemd and Docker put credentials of every kind into
+    one folder.
     """
-    first = name.partition("__")[0]
-    hint = did_you_mean(first, known)
-    if hint or "__" in name:
-        expected = "" if hint else f"one of {', '.join(sorted(known))}"
-        found.refuse(origin, "unknown setting", path=name.replace("__", "."), expected=expected, hint=hint)
+    for file in sorted(folder.iterdir()):
+        keys = keys_of(file.name.removeprefix(ENV_PREFIX).removeprefix(ENV_PREFIX.lower()))
+        if keys and keys[0] in names_of(settings) and file.is_file():
+            yield keys, file
 
 
-def _keys(name: str) -> Keys | None:
-    """Split `WAREHOUSE__PATH` into keys; None when a part is empty."""
+def names_of(settings: type[BaseSettings]) -> list[str]:
+    """Return the names that variables, secret files and runner.toml may set, sorted; the project is found."""
+    return sorted(set(settings.model_fields) - {"project"})
+
+
+def keys_of(name: str) -> Keys | None:
+    """Split `WAREHOUSE__PATH` into keys, in lower case; None when a part is empty."""
     keys = tuple(name.lower().split("__"))
     return keys if all(keys) else None
 
 
-def _same(mapping: Mapping[str, Any], key: str) -> str:
-    if key in mapping:
-        return key
-    return next((other for other in mapping if other.casefold() == key.casefold()), key)
+def is_too_deep(settings: type[BaseSettings], keys: Keys) -> bool:
+    """Tell whether `keys` look for keys in a single value (`MAX_WORKERS__X`); the library skips such names."""
+    annotation = settings.model_fields[keys[0]].annotation
+    return len(keys) > 1 and get_origin(annotation) is not dict and not hasattr(annotation, "model_fields")
 
 
-def _names_at(model: type[BaseModel], keys: Keys) -> list[str]:
-    fields = model.model_fields
-    for key in keys:
-        inner = fields[key].annotation if key in fields else None
-        choices = [inner, *get_args(inner)]
-        fields = next((each.model_fields for each in choices if hasattr(each, "model_fields")), {})
-    return sorted(set(fields) - {"project"})
+def respelt(values: dict[str, Any], spelling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with the project's own names spelt as in `spelling` where they differ only by case.
+
+    Variables have none: `RUN_PIPELINE_CONNECTIONS__MAIL__PORT` is about `[connections.Mail]`.
+    """
+    return {
+        name: _respelt(value, spelling.get(name)) if name in FREE_NAMES else value
+        for name, value in values.items()
+    }
 
 
-_EXPECTED = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "finite_number": "a whole number",
-    "model_type": "keys with values",
-    "dict_type": "keys with values",
-    "path_type": "a path",
-}
+def _respelt(value: Any, spelling: Any) -> Any:
+    if not isinstance(value, Mapping) or not isinstance(spelling, Mapping):
+        return value
+    names = {name.casefold(): name for name in spelling if name not in value}
+    spelt = {key: key if key in spelling else names.get(key.casefold(), key) for key in value}
+    return {spelt[key]: _respelt(item, spelling.get(spelt[key])) for key, item in value.items()}
 
 
-def _words(item: Any, *, show: bool) -> tuple[str, str]:
-    """Return message and expectation of one of pydantic's errors; `show` lets the message hold the value."""
-    value = item["input"]
-    shown = repr(value)[:80] if show and isinstance(value, str | int | float) else f"a {type(value).__name__}"
-    context = item.get("ctx", {})
-    match item["type"]:
-        case "value_error":
-            message, _, expected = str(context["error"]).partition("; expected ")
-            return message, expected
-        case "greater_than_equal":
-            return f"{shown} is too small", f"at least {context['ge']}"
-        case "less_than_equal":
-            return f"{shown} is too large", f"at most {context['le']}"
-        case "literal_error":
-            return f"got {shown}", str(context["expected"]).replace("'", "")
-        case "string_pattern_mismatch" | "string_too_short":
-            return f"got {shown}", "for example 500MB, 2GB" if "GB" in str(context) else "a name"
-        case kind if kind in _EXPECTED:
-            return f"got {shown}", _EXPECTED[kind]
-        case _:
-            return f"{item['msg']}, got {shown}", ""
+def _runner_toml(settings: type[BaseSettings], folder: Path) -> TomlConfigSettingsSource:
+    file = folder / SETTINGS_FILE
+    try:
+        toml = TomlConfigSettingsSource(settings, file)
+    except (OSError, ValueError, RecursionError) as error:
+        from runner.settings.toml_lines import not_readable
+
+        raise ConfigurationError([not_readable(file, error)]) from None
+    if "project" in toml.toml_data:
+        from runner.settings.toml_lines import place_of
+
+        message = "the project is the folder of this file"
+        raise ConfigurationError([place_of(file, ("project",)).problem(message, path="project")])
+    return toml
+
+
+def _secrets(secret_files: PydanticBaseSettingsSource, spelling: Mapping[str, Any]) -> list[SecretFiles]:
+    """Return the sources of the secrets folders, the strongest first."""
+    sources = []
+    for variable, folder in reversed(secrets_folders()):
+        place = f"environment variable {variable}"
+        try:
+            next(folder.iterdir(), None)  # the library takes a folder that it may not read for an empty one
+            sources.append(SecretFiles(secret_files, folder, spelling))
+        except OSError as error:
+            message = f"{folder} cannot be read: {error.strerror}"
+            raise ConfigurationError([Problem(file=place, message=message)]) from None
+        except SettingsError as error:
+            raise ConfigurationError([Problem(file=place, message=f"{folder}: {error}")]) from None
+    return sources
+
+
+def _read_secret(file: Path) -> str | Problem:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_SECRET_BYTES + 1)
+        if len(data) > MAX_SECRET_BYTES:
+            return Problem(file=str(file), message=f"larger than {MAX_SECRET_BYTES:,} bytes")
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        return Problem(file=str(file), message=f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        return Problem(file=str(file), message="not UTF-8")

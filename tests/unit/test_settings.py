@@ -98,6 +98,50 @@ def test_values_of_the_environment(load: Load) -> None:
     assert settings.batch_rows == 10_000
 
 
+def test_names_of_the_project_are_spelt_as_in_the_file_or_the_argument(load: Load) -> None:
+    settings = load(
+        '[connections.Mail]\nUser = "a"\nhost = "a"\n[connections.Mail.OAuth]\nid = "a"\n[queues]\nSlow = 1\n',
+        env={
+            "RUN_PIPELINE_CONNECTIONS__MAIL__USER": "b",
+            "RUN_PIPELINE_CONNECTIONS__MAIL__OAUTH__SCOPE": "b",
+            "RUN_PIPELINE_CONNECTIONS__SHOP__USER": "b",
+            "RUN_PIPELINE_QUEUES__SLOW": "2",
+        },
+        connections={"mail": {"host": "c"}, "Shop": {"host": "c"}},
+    )
+    assert settings.model_dump()["connections"] == {
+        "Mail": {"User": "b", "host": "c", "OAuth": {"id": "a", "scope": "b"}},
+        "Shop": {"user": "b", "host": "c"},
+    }
+    assert settings.queues["Slow"] == 2
+
+
+@pytest.mark.parametrize("value", ["1e5", "007", "true", "null", '{"a": 1}', " x "])
+def test_a_value_of_a_connection_is_the_text_that_it_is(load: Load, tmp_path: Path, value: str) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "connections__mail__user").write_text(f"{value}\n")
+    mail: Any = load(
+        env={
+            "RUN_PIPELINE_SECRETS_DIR": str(tmp_path / "secrets"),
+            "RUN_PIPELINE_CONNECTIONS__MAIL__PASSWORD": value,
+        }
+    ).connections["mail"]
+    assert mail.password.get_secret_value() == value
+    assert mail.user.get_secret_value() == value
+
+
+def test_two_projects_in_one_process_do_not_know_each_other(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "configs").mkdir(parents=True)
+        (tmp_path / name / "configs" / "runner.toml").write_text(f'[warehouse]\npath = "{name}.db"\n')
+    one, two = (Settings.load(tmp_path / name) for name in ("one", "two"))
+    assert type(one) is type(two) is Settings
+    assert one.warehouse_path == tmp_path / "one" / "var" / "one.db"
+    assert two.warehouse_path == tmp_path / "two" / "var" / "two.db"
+    changed = one.model_copy(update={"max_workers": 2})
+    assert (changed.max_workers, changed.warehouse_path) == (2, one.warehouse_path)
+
+
 def test_settings_do_not_change(load: Load) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().max_workers = 3  # type: ignore[misc]
@@ -205,6 +249,24 @@ def test_the_project_is_found_upwards_by_variable_and_last_by_the_script(
         ('project = "."', "configs/runner.toml:1:1: project: the project is the folder of this file"),
         ("a = \nb = 1", "configs/runner.toml:1:5: not TOML: Invalid value"),
         ("a = 1\na = 2\n", "configs/runner.toml:2:6: not TOML: Cannot overwrite a value"),
+        (
+            "\ufeffmax_workers = 1",
+            (
+                "configs/runner.toml:1:1: not TOML: Invalid statement (the file begins with a byte order mark;"
+                " save it as UTF-8 without one)"
+            ),
+        ),
+        (
+            "Max_Workers = 1",
+            "configs/runner.toml:1:1: Max_Workers: unknown setting (did you mean 'max_workers'?)",
+        ),
+        (
+            'state_dir = "~nobody-of-this-name/state"',
+            (
+                "configs/runner.toml:1:1: state_dir: no home folder for '~nobody-of-this-name/state';"
+                " expected a folder"
+            ),
+        ),
     ],
 )
 def test_what_is_wrong_in_the_file(load: Load, toml: str, message: str) -> None:
@@ -224,6 +286,13 @@ def test_all_mistakes_are_told_together(load: Load) -> None:
         ("WAREHOUSE__PAHT", "x", "warehouse.paht: unknown setting (did you mean 'path'?)"),
         ("WAREHOSE__PATH", "x", "warehose.path: unknown setting (did you mean 'warehouse'?)"),
         ("MAX_WORKRES", "4", "max_workres: unknown setting (did you mean 'max_workers'?)"),
+        ("MAX_WORKERS__X", "4", "max_workers.x: unknown setting; expected RUN_PIPELINE_MAX_WORKERS"),
+        (
+            "CONNECTIONS__MAIL__",
+            "x",
+            "connections.mail.: unknown setting; expected a name after every two underscores",
+        ),
+        ("QUEUES", '{"slow": 0}', "queues.slow: 0 is too small; expected at least 1"),
         ("MAX_WORKERS", "four", "max_workers: got 'four'; expected a whole number"),
         ("QUEUES", "3", "queues: not a JSON object; expected RUN_PIPELINE_QUEUES__KEY, or JSON"),
     ],
@@ -251,6 +320,41 @@ def test_what_is_wrong_in_a_secrets_folder(load: Load, tmp_path: Path) -> None:
     assert refused(load) == (
         f"{folder}/connections__a__token: not UTF-8\n{folder}/connections__b__token: larger than 100,000 bytes"
     )
+
+
+def test_an_error_names_the_source_that_won(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "timeouts__job").write_text("x")
+    (tmp_path / "secrets" / "timeouts__run").write_text("x")
+    (tmp_path / "secrets" / "package__x").write_text("x")
+    toml = '[timeouts]\nquery = "x"\njob = "x"\n'
+    needless = tmp_path / "secrets" / "package__x"
+    env = {
+        "RUN_PIPELINE_SECRETS_DIR": str(tmp_path / "secrets"),
+        "RUN_PIPELINE_TIMEOUTS__RUN": "x",
+        "RUN_PIPELINE_TIMEOUTS__STEP": "x",
+    }
+    assert refused(load, toml, env=env) == f"{needless}: package.x: unknown setting; expected package"
+    needless.unlink()
+    found = refused(load, toml, timeouts={"step": "x"})
+    assert sorted(line.partition(": timeouts.")[0] for line in found.splitlines()) == sorted(
+        [
+            "configs/runner.toml:2:1",
+            f"{tmp_path}/secrets/timeouts__job",
+            "environment variable RUN_PIPELINE_TIMEOUTS__RUN",
+            "argument timeouts",
+        ]
+    )
+
+
+def test_secret_files_of_others_are_left_alone(load: Load, tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    (folder / "connections__folder").mkdir(parents=True)
+    for name in ("tls.der", "project", ".connections__mail__token", "connections__"):
+        (folder / name).write_bytes(b"\xff" * 200_000)
+    (folder / "connections__mail__user").write_text("a")
+    settings = load(env={"RUN_PIPELINE_SECRETS_DIR": str(folder)})
+    assert settings.model_dump()["connections"] == {"mail": {"user": SecretStr("a")}}
 
 
 @pytest.mark.parametrize("toml", ["\x00", "a = [" * 5_000, '"' * 1_000, "\ud800"])
@@ -348,11 +452,13 @@ def test_no_secret_in_an_error_or_its_traceback(load: Load, toml: str, env: dict
     assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 
-def test_importing_settings_does_not_bring_pydantic_settings() -> None:
-    """Its import costs more than everything else that `list` does."""
+def test_importing_settings_brings_no_readers_of_other_formats() -> None:
+    """pydantic-settings loads what it needs for YAML and for secret managers of clouds when they are used."""
     import subprocess
     import sys
 
-    code = "import runner.settings, sys; print('pydantic_settings' in sys.modules, 'asyncio' in sys.modules)"
+    code = "import runner.settings, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False False\n"
+    assert {"pydantic_settings"} == set(done.stdout.split()) & {
+        "pydantic_settings", "yaml", "boto3", "azure", "google", "tomllib", "duckdb", "pyarrow", "anyio", "structlog",
+    }  # fmt: skip

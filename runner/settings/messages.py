@@ -1,0 +1,86 @@
+"""What is wrong with settings, in words: pydantic's errors at the places that the values came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings
+
+from runner.errors import Problem, did_you_mean
+from runner.settings.origins import Origins
+from runner.settings.places import ENV_PREFIX
+from runner.settings.toml_lines import Keys
+
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "finite_number": "a whole number",
+    "model_type": "keys with values",
+    "dict_type": "keys with values",
+    "path_type": "a path",
+}
+
+
+def problems_of(
+    error: ValidationError, settings: type[BaseSettings], folder: Path, arguments: Mapping[str, Any]
+) -> list[Problem]:
+    """Return pydantic's errors as problems, each at the place that its value came from."""
+    origins = Origins(settings, folder, arguments)
+    items = error.errors(include_url=False)
+    if any(item["loc"] == ("warehouse", "kind") for item in items):
+        # The other keys are those of a kind that does not exist.
+        items = [item for item in items if item["loc"][0] != "warehouse" or item["loc"][1:] == ("kind",)]
+    return [_problem(settings, item, origins) for item in items]
+
+
+def _problem(settings: type[BaseModel], item: Any, origins: Origins) -> Problem:
+    keys = tuple(str(part) for part in item["loc"])
+    place = origins.of(keys)
+    path = ".".join(keys)
+    variable = f"{ENV_PREFIX}{path.upper()}"
+    if item["type"] == "extra_forbidden":
+        names = _names_at(settings, keys[:-1])
+        hint = did_you_mean(keys[-1], names)
+        expected = "" if hint else f"one of {', '.join(names)}"
+        return place.problem("unknown setting", path=path, expected=expected, hint=hint)
+    if item["type"] in ("model_type", "dict_type") and place.file.upper().endswith(f" {variable}"):
+        return place.problem("not a JSON object", path=path, expected=f"{variable}__KEY, or JSON")
+    message, expected = _words(item, show=keys[0] != "connections")
+    return place.problem(message, path=path, expected=expected)
+
+
+def _names_at(model: type[BaseModel], keys: Keys) -> list[str]:
+    fields = model.model_fields
+    for key in keys:
+        inner = fields[key].annotation if key in fields else None
+        choices = [inner, *get_args(inner)]
+        fields = next((each.model_fields for each in choices if hasattr(each, "model_fields")), {})
+    return sorted(set(fields) - {"project"})
+
+
+def _words(item: Any, *, show: bool) -> tuple[str, str]:
+    """Return message and expectation of one of pydantic's errors; `show` lets the message hold the value."""
+    value = item["input"]
+    shown = repr(value)[:80] if show and isinstance(value, str | int | float) else f"a {type(value).__name__}"
+    context = item.get("ctx", {})
+    match item["type"]:
+        case "value_error":
+            message, _, expected = str(context["error"]).partition("; expected ")
+            return message, expected
+        case "greater_than_equal":
+            return f"{shown} is too small", f"at least {context['ge']}"
+        case "less_than_equal":
+            return f"{shown} is too large", f"at most {context['le']}"
+        case "literal_error":
+            return f"got {shown}", str(context["expected"]).replace("'", "")
+        case "string_pattern_mismatch" | "string_too_short":
+            return f"got {shown}", "for example 500MB, 2GB" if "GB" in str(context) else "a name"
+        case kind if kind in _EXPECTED:
+            return f"got {shown}", _EXPECTED[kind]
+        case _:
+            return f"{item['msg']}, got {shown}", ""

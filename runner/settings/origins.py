@@ -1,0 +1,70 @@
+"""Which source a value came from. Found after the fact, and only for messages: the library keeps no origins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic_settings import BaseSettings
+
+from runner.settings.places import SETTINGS_FILE, secrets_folders
+from runner.settings.sources import settings_files
+from runner.settings.toml_lines import RUNNER_TOML, Keys, Origin, toml_places
+from runner.settings.variables import variables
+
+
+class Origins:
+    """The origins of the settings of one project, by their keys; case does not matter."""
+
+    def __init__(self, settings: type[BaseSettings], folder: Path, arguments: Mapping[str, Any]) -> None:
+        self._found: dict[Keys, Origin] = {}
+        for keys, place in toml_places(folder / SETTINGS_FILE):
+            self._found[_folded(keys)] = place
+        for _, secrets in secrets_folders():
+            for keys, file in settings_files(secrets, settings):
+                self._add(keys, file.read_text(encoding="utf-8"), Origin(str(file)))
+        for variable, name, value in variables():
+            if value and name:
+                self._add(name, value, Origin(f"environment variable {variable}"))
+        for argument, given in arguments.items():
+            self._add((argument,), given, Origin(f"argument {argument}"))
+
+    def of(self, keys: Keys) -> Origin:
+        """Return where the value at `keys` came from, else where the nearest mapping around it did."""
+        folded = _folded(keys)
+        for length in range(len(folded), 0, -1):
+            if place := self._found.get(folded[:length]):
+                return place
+        return RUNNER_TOML
+
+    def _add(self, keys: Keys, value: Any, place: Origin) -> None:
+        """Note `place` for every value in `value`; a mapping is merged, so it stays also where it was."""
+        for path in _paths(_folded(keys), _decoded(value) if len(keys) == 1 else value):
+            for length in range(1, len(path)):
+                self._found.setdefault(path[:length], place)
+            self._found[path] = place
+
+
+def _paths(keys: Keys, value: Any) -> Iterator[Keys]:
+    if not isinstance(value, Mapping) or not value:
+        yield keys
+        return
+    for key, item in value.items():
+        yield from _paths((*keys, str(key).casefold()), item)
+
+
+def _decoded(value: Any) -> Any:
+    """Return the mapping that a variable for a whole section holds as JSON, else `value`."""
+    if not isinstance(value, str):
+        return value
+    try:
+        decoded = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return decoded if isinstance(decoded, dict) else value
+
+
+def _folded(keys: Keys) -> Keys:
+    return tuple(key.casefold() for key in keys)
