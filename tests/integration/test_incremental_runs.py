@@ -196,7 +196,7 @@ def test_left_anti_remembers_what_gave_nothing_until_it_is_newer(project: ThrowA
     assert (project.run("copy")).rows_read == 1
 
 
-@pytest.mark.parametrize("batch_rows", [1, 2, 100])
+@pytest.mark.parametrize("batch_rows", [1, 100])
 def test_of_rows_with_one_key_the_last_wins(project: ThrowAwayProject, batch_rows: int) -> None:
     project.table("src.edits", "line int64!, person_id string!, name string")
     project.table("out.people", "person_id string!, name string", key=["person_id"])

@@ -109,8 +109,14 @@ def test_a_bad_row_fails_the_step_and_nothing_lands(project: ThrowAwayProject, c
     assert project.rows("SELECT * FROM ops.quarantine") == []
 
 
-@pytest.mark.parametrize("raises", ["ValueError('no')", "KeyError('no')", "TypeError('no')"])
-@pytest.mark.parametrize("shape", ["def f(row):", "async def f(row):"])
+@pytest.mark.parametrize(
+    ("raises", "shape"),
+    [
+        ("ValueError('no')", "def f(row):"),
+        ("KeyError('no')", "def f(row):"),
+        ("TypeError('no')", "async def f(row):"),
+    ],
+)
 def test_what_a_row_function_raises_about_a_row(project: ThrowAwayProject, raises: str, shape: str) -> None:
     source = f"{shape}\n    if row['value'] % 4 == 0:\n        raise {raises}\n    return row\n"
     reading(project, source, on_bad_row="quarantine")
@@ -125,8 +131,7 @@ def test_what_a_row_function_raises_about_a_row(project: ThrowAwayProject, raise
     assert {row["step_id"] for row in kept} == {"f"}
 
 
-@pytest.mark.parametrize(("limit", "lands"), [(3, True), (2, False)])
-@pytest.mark.parametrize("batch_rows", [1, 1000])
+@pytest.mark.parametrize(("limit", "lands", "batch_rows"), [(3, True, 1), (2, False, 1), (2, False, 1000)])
 def test_more_than_the_limit_fails_and_nothing_lands(
     project: ThrowAwayProject, limit: int, lands: bool, batch_rows: int
 ) -> None:
