@@ -12,10 +12,11 @@ import re
 _INT = re.compile(r"[-+]?[0-9]+", re.ASCII)
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
-_FLOAT_FOR_ALL = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?", re.ASCII)
+_FLOAT_FOR_ALL = re.compile(r"([-+]?[0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?", re.ASCII)
 
 # What only one of the two versions takes for something else than text, with the name of what it is.
 _OTHERWISE = (
+    (re.compile(r"[-+]\.[0-9]+([eE][-+]?[0-9]+)?"), "text to readers of YAML 1.1 and a number in YAML 1.2"),
     (re.compile(r"[-+]?0[0-9_]+"), "an octal number in YAML 1.1 and a decimal number in YAML 1.2"),
     (re.compile(r"0o[0-7]+"), "text in YAML 1.1 and an octal number in YAML 1.2"),
     (re.compile(r"[-+]?0b[01_]+"), "a binary number in YAML 1.1"),

@@ -57,6 +57,7 @@ NUMBER_LIKE = st.text(st.sampled_from("0123456789+-._:eExob Tz"), min_size=1, ma
 @settings(deadline=None)
 @given(NUMBER_LIKE.filter(bool))
 @example("1:30")
+@example("-.0")
 @example("2026-01-01")
 def test_whatever_is_accepted_is_what_yaml_1_1_reads_too(text: str) -> None:
     """The law behind the refusals: a file means the same to us and to a reader of YAML 1.1."""
