@@ -32,7 +32,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A run began. `jobs` are (job_id, group) in plan order, so that a crashed run knows what it owed."""
+    """A run began. `jobs` are (job_id, group) in plan order, so that a crashed run knows what it owed.
+
+    `setup_ms` is what came before the run: reading and checking files, opening the warehouse, looking at tables.
+    """
 
     event_type: ClassVar[str] = "run.started"
 
@@ -40,6 +43,7 @@ class RunStarted(Event):
     jobs: tuple[tuple[str, str], ...]
     max_workers: int | None
     as_of: datetime
+    setup_ms: float = 0
     version: str = ""
     host: str = ""
     pid: int = 0

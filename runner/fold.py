@@ -93,6 +93,7 @@ class RunFold:
             started_at=started.timestamp if started else self._started_at or datetime.fromtimestamp(0, UTC),
             completed_at=finished.timestamp if finished else None,
             duration_ms=finished.duration_ms if finished else 0,
+            setup_ms=started.setup_ms if started else 0,
             max_workers=started.max_workers if started else None,
             as_of=started.as_of if started else None,
             errors=finished.errors if finished else () if alive else (RUN_CRASHED,),

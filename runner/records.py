@@ -222,6 +222,9 @@ class RunRecord:
 class PipelineRun:
     """One execution of a pipeline, or of a single job (a run of one). `jobs` is in the order of the plan.
 
+    `duration_ms` is the run itself; `setup_ms` is what came before it: reading and checking files, opening the
+    warehouse, looking at its tables.
+
     `totals` are rows read and written of a run whose jobs were left out (`without_jobs`), None otherwise.
     """
 
@@ -231,6 +234,7 @@ class PipelineRun:
     started_at: datetime
     completed_at: datetime | None = None
     duration_ms: float = 0
+    setup_ms: float = 0
     max_workers: int | None = None
     as_of: datetime | None = None
     errors: tuple[ErrorInfo, ...] = ()
@@ -269,6 +273,7 @@ class PipelineRun:
             "duration_ms": self.duration_ms,
             "rows_read": self.rows_read,
             "rows_written": self.rows_written,
+            "setup_ms": self.setup_ms,
             "max_workers": self.max_workers,
             "as_of": format_utc(self.as_of) if self.as_of else None,
             "errors": [error.to_dict() for error in self.errors],

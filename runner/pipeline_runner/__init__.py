@@ -160,24 +160,24 @@ class PipelineRunner:
         Raises before anything ran: `ConfigurationError`, `UsageError`, `TableMismatch`, `HeldByAnother`, and
         `WarehouseError` when the warehouse cannot be opened.
         """
-        started_at, started_ns = utc_now(), monotonic_ns()
-        plan_run = partial(self.plan, name, params=params, as_of=as_of or started_at, max_workers=max_workers)
+        asked_ns = monotonic_ns()
+        plan_run = partial(self.plan, name, params=params, as_of=as_of, max_workers=max_workers)
 
         async def execute() -> PipelineRun:
             # The first id imports its library, which reads files: not for the event loop.
             plan, run_id = await anyio.to_thread.run_sync(lambda: (plan_run(), new_ulid()))
             warehouse = await self._open()
+            changes = await changes_for(plan, warehouse)
             execution = Execution(
                 run_id=run_id,
                 settings=self.settings,
                 plan=plan,
                 warehouse=warehouse,
-                changes=await changes_for(plan, warehouse),
+                changes=changes,
                 threads=self._threads,
                 fail_fast=fail_fast,
                 releases=releases,
-                started_at=started_at,
-                started_ns=started_ns,
+                setup_ms=round((monotonic_ns() - asked_ns) / 1e6, 3),
                 version=__version__,
             )
             run = await execution.run(self.store, [on_event] if on_event else [])

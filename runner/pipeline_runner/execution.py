@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -51,8 +50,7 @@ class Execution:
         threads: FunctionThreads,
         fail_fast: bool = False,
         releases: Mapping[str, Release] | None = None,
-        started_at: datetime,
-        started_ns: int,
+        setup_ms: float,
         version: str,
     ) -> None:
         self.run_id = run_id
@@ -63,8 +61,9 @@ class Execution:
         self._threads = threads
         self._fail_fast = fail_fast
         self._releases = releases or {}
-        self._started_at = started_at
-        self._started_ns = started_ns
+        self._setup_ms = setup_ms
+        self._started_at = utc_now()
+        self._started_ns = monotonic_ns()
         self._version = version
 
     async def run(
@@ -178,6 +177,7 @@ class Execution:
             jobs=tuple((job.job_id, job.group) for job in self._plan.jobs),
             max_workers=self._plan.max_workers,
             as_of=self._plan.as_of,
+            setup_ms=self._setup_ms,
             version=self._version,
             host=platform.node(),
             pid=os.getpid(),

@@ -107,7 +107,7 @@ class Incremental(Spec):
         if len(self.source_key) != len(self.target_key):
             raise Misfit(
                 f"{len(self.target_key)} key columns; expected {len(self.source_key)}, as in source_key",
-                "target_key"
+                "target_key",
             )
         if (self.key_prefix or self.key_suffix) and len(self.source_key) > 1:
             raise Misfit("key_prefix and key_suffix need a single key column; expected one", "source_key")
@@ -119,7 +119,7 @@ class Incremental(Spec):
         if self.mode == "not_exists" and any(stamps):
             raise Misfit(
                 "not_exists compares no times; expected neither source_ts nor target_ts, or mode left_anti",
-                "mode"
+                "mode",
             )
         return self
 

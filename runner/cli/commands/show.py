@@ -47,7 +47,7 @@ def run_lines(run: PipelineRun) -> Iterator[list[Part]]:
     yield ["status    ", styled_status(run.status)]
     yield [f"started   {moment(run.started_at)}"]
     workers = f", at most {count(run.max_workers, 'worker')}" if run.max_workers else ""
-    yield [f"duration  {duration(run.duration_ms)}{workers}"]
+    yield [f"duration  {duration(run.duration_ms)}, after {duration(run.setup_ms)} of setting up{workers}"]
     yield [f"rows      {rows_text(run.rows_read, run.rows_written)}"]
     if run.jobs:
         yield [""]
