@@ -177,7 +177,7 @@ def test_a_function_that_cannot_be_called_with_rows_is_a_problem() -> None:
 FITTING = [
     (str, "x"), (int, 3), (float, 3), (float, 0.5), (bool, True), (list, [1]), (dict, {"a": 1}), (Path, "a/b"),
     (Path, Path("a")), (str | None, None), (str | None, "x"), (int | None, None), (Literal["a", 1], 1),
-    (list[str], ["a"]), (dict[str, int], {"a": 1}), (int | list[int], [1]), (Any, object()), (Sequence[str], 5),
+    (list[str], ["a"]), (dict[str, int], {"a": 1}), (int | list[int], [1]), (Any, {1}), (Sequence[str], 5),
     ("int", 3), ("Path | None", "a"), ("Literal['a']", "a"), ("Unknown", 5), ("pa.RecordBatch", 5), ("1 +", 5),
 ]  # fmt: skip
 UNFITTING = [
