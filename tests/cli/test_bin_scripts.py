@@ -374,7 +374,7 @@ def test_bin_test_runs_every_check_and_pytest_last(repository: Repository) -> No
         "mypy",
         "lint-imports",
     ]
-    assert lines[4:6] == ["args:-P -m pytest", f"cwd:{repository.root}"]
+    assert lines[4:6] == ["args:-P -m pytest -n 2 --dist worksteal", f"cwd:{repository.root}"]
     assert repository.notes()[-1].endswith("--editable .[dev]")
 
 
