@@ -23,7 +23,7 @@ from runner.ports import (
     Warehouse,
     Writer,
 )
-from runner.specs import RunPlan, StepSpec, WriteSpec
+from runner.specs import PlannedJob, RunPlan, StepSpec, WriteSpec
 
 BuildStep = Callable[[StepSpec, StepContext], Step]
 """Makes the step of a declaration, for one attempt of one job."""
@@ -68,8 +68,7 @@ class Attempt:
             writer=writer,
             stop=self._stop,
         )
-        pieces = [spec.commit_every for spec in run.job.spec.steps if isinstance(spec, WriteSpec)]
-        self._commit_every = min((piece for piece in pieces if piece), default=None)
+        self._commit_every = commit_every(run.job, surroundings.releases.get(run.job.job_id))
 
     async def execute(self) -> None:
         """Pull every root to its end, then land. Raises what the steps and the warehouse raise."""
@@ -161,6 +160,16 @@ class Attempt:
             StepProgress(run_id=run.pipeline_run_id, job_run_id=run.job_run_id, job_id=run.job.job_id,
                          step_id=node.step_id, rows=node.step.counts.rows_out)
         )  # fmt: skip
+
+
+def commit_every(job: PlannedJob, release: Release | None) -> int | None:
+    """Return after how many batches the job lands; None: once, at its end.
+
+    A rescore lands once: it deletes the released rows of the keys that were read, and a key whose rows come in two
+    batches would lose with the second landing what the first has written.
+    """
+    pieces = [spec.commit_every for spec in job.spec.steps if isinstance(spec, WriteSpec)]
+    return None if release else min((piece for piece in pieces if piece), default=None)
 
 
 def did_something(result: LandingResult) -> bool:

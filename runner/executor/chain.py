@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from runner.cancellation import time_limit
 from runner.executor.meter import Meter
@@ -113,7 +114,15 @@ class Chain:
 
 
 def _copy(batch: Batch) -> Batch:
-    """Give a second consumer rows of its own: a row function may change the ones it gets."""
+    """Give a second consumer rows of its own: a row function may change the ones it gets, at any depth."""
     if batch.rows is None:
         return batch
-    return Batch(batch.length, rows=[dict(row) for row in batch.rows])
+    return Batch(batch.length, rows=_copied(batch.rows))
+
+
+def _copied(value: Any) -> Any:
+    if type(value) is dict:
+        return {name: _copied(item) for name, item in value.items()}
+    if type(value) is list:
+        return [_copied(item) for item in value]
+    return value

@@ -44,7 +44,21 @@ class _Handover:
                     self._fits(name, (*path, "columns", position))
             for name in () if step.columns else table.column_names:
                 self._fits(name, path)
-            self._complete(set(step.columns or table.column_names))
+            added = self._added(step, table) if step.columns else {}
+            for name, key in added.items():
+                self._fits(name, (*path, "incremental", key))
+            self._complete({*(step.columns or table.column_names), *added})
+
+    def _added(self, step: ReadSpec, table: TableSpec) -> dict[str, str]:
+        """Return the columns that an incremental read brings besides those it names, and the key that names them."""
+        spec = step.incremental
+        if spec is None:
+            return {}
+        named = dict.fromkeys(spec.source_key, "source_key")
+        if spec.source_ts:
+            named.setdefault(spec.source_ts, "source_ts")
+        columns = set(table.column_names) - set(step.columns)
+        return {name: key for name, key in named.items() if name in columns}
 
     def _fits(self, name: str, path: Path, *, at_key: bool = False) -> None:
         where = f"step {self._write.step_id!r} writes these rows to {self._target.ref}"

@@ -166,7 +166,11 @@ class Execution:
 
     def _create(self, store: FileRunStore) -> RunWriter:
         writer = store.create(self.run_id, self._plan.name, self._started_at)
-        add_to_outbox(outbox_dir(self._settings), self.run_id)
+        try:
+            add_to_outbox(outbox_dir(self._settings), self.run_id)
+        except BaseException:
+            writer.close()
+            raise
         return writer
 
     def _started(self) -> RunStarted:

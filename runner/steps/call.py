@@ -58,34 +58,32 @@ class CallStep:
             self.counts.rows_out += result.num_rows
             yield Batch(result.num_rows, arrow=result)
             return
-        rows: list[Row] = []
-        async with aclosing(self._drained(batch, rows)) as pieces:
+        async with aclosing(self._drained(batch)) as pieces:
             async for drained in pieces:
-                await self._refuse(rows, drained)
+                await self._refuse(batch, drained)
                 if drained.length:
                     self.counts.rows_out += drained.length
                     yield Batch(drained.length, rows=drained.rows, columns=drained.columns)
 
-    async def _drained(self, batch: Batch, rows: list[Row]) -> AsyncGenerator[Drained, None]:
-        """Fill `rows` with the batch's and yield what the function makes of them, piece by piece.
+    async def _drained(self, batch: Batch) -> AsyncGenerator[Drained, None]:
+        """Yield what the function makes of the batch's rows, piece by piece.
 
         Each piece of a plain function is one trip to a thread, and the first one includes making the rows.
         """
         if self._function.is_async:
-            rows += await self._in_thread(partial(self._as_rows, batch))
+            rows = await self._in_thread(partial(self._as_rows, batch))
             async with aclosing(
                 drain_rows_async(self._function, rows, self._arguments, **self._drain_options)
             ) as drained:
                 async for piece in drained:
                     yield piece
             return
-        pieces = self._pieces(batch, rows)
+        pieces = self._pieces(batch)
         while (found := await self._in_thread(lambda: next(pieces, None))) is not None:
             yield found
 
-    def _pieces(self, batch: Batch, rows: list[Row]) -> Iterator[Drained]:
-        rows += self._as_rows(batch)
-        yield from drain_rows(self._function, rows, self._arguments, **self._drain_options)
+    def _pieces(self, batch: Batch) -> Iterator[Drained]:
+        yield from drain_rows(self._function, self._as_rows(batch), self._arguments, **self._drain_options)
 
     async def _call_batch(self, batch: Batch) -> pa.RecordBatch:
         arrow = await self._in_thread(partial(_as_arrow, batch))
@@ -93,21 +91,32 @@ class CallStep:
             return await call_batch_async(self._function, arrow, self._arguments)
         return await self._in_thread(partial(call_batch, self._function, arrow, self._arguments))
 
-    async def _refuse(self, rows: list[Row], drained: Drained) -> None:
+    async def _refuse(self, batch: Batch, drained: Drained) -> None:
+        """Hand on the rows that failed, as they came in: the function may have changed the ones it got."""
         if drained.failures:
-            await self._gate.take([self._bad_row(rows[bad.index], bad.reason) for bad in drained.failures])
+            failures = drained.failures
+            await self._gate.take(
+                [self._bad_row(self._row(batch, bad.index), bad.reason) for bad in failures]
+            )
 
     def _bad_row(self, row: Row, reason: str) -> BadRow:
         return bad_row(self._step_id, row, key=self._context.key_of(row), reason=reason)
+
+    def _row(self, batch: Batch, index: int) -> Row:
+        if batch.rows is not None:
+            return batch.rows[index]
+        if batch.arrow is not None:
+            return self._as_rows(Batch(1, arrow=batch.arrow.slice(index, 1)))[0]
+        return {name: values[index] for name, values in (batch.columns or {}).items()}
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work for this step in a thread that stops with it."""
         return await self._threads.run(work, self._context.stop, f"function {self._function.name}")
 
     def _as_rows(self, batch: Batch) -> list[Row]:
-        """Return a batch of any shape as dictionaries."""
+        """Return a batch of any shape as dictionaries that a function may change."""
         if batch.rows is not None:
-            return batch.rows
+            return [dict(row) for row in batch.rows]
         if batch.arrow is not None:
             known = {column.name: column for column in self._context.input_columns}
             return decode_rows(batch.arrow, columns_of(batch.arrow.schema, known))

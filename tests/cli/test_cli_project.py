@@ -236,6 +236,20 @@ def test_rescore_of_nothing_runs_nothing(loaded: DemoProject) -> None:
     assert "nothing to do: 0 rows of hello.greetings" in done.stderr
 
 
+@pytest.mark.parametrize("words", [["--all"], ["--all", "--quarantined"]])
+def test_rescore_of_all_takes_back_what_gave_no_row(words: list[str], loaded: DemoProject) -> None:
+    greetings = loaded.folder / "demo_jobs" / "greetings.py"
+    source = greetings.read_text()
+    greetings.write_text("def greet(row, punctuation):\n    return None\n")
+    assert "3 rows read, 0 written" in loaded.run("rescore", "greet_people", "--all", "--yes").stdout
+    greetings.write_text(source)
+
+    done = loaded.run("rescore", "greet_people", *words, "--yes")
+
+    assert "rescoring 0 rows of hello.greetings, all remembered keys" in done.stderr
+    assert "3 rows read, 3 written" in done.stdout
+
+
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 2)])
 def test_rescore_asks_on_a_terminal(answer: str, code: int, loaded: DemoProject) -> None:
     ours, theirs = pty.openpty()
@@ -254,7 +268,7 @@ def test_rescore_asks_on_a_terminal(answer: str, code: int, loaded: DemoProject)
     os.close(theirs)
 
     assert process.returncode == code
-    assert "This deletes and recomputes 3 rows of hello.greetings.\nGo on? [y/N]:" in err
+    assert "This deletes and recomputes 3 rows of hello.greetings, all remembered keys.\nGo on? [y/N]:" in err
     assert ("3 rows read, 3 written" in out) is (answer == "y")
 
 

@@ -150,18 +150,25 @@ def test_more_than_the_limit_fails_and_nothing_lands(
 
 
 def test_a_row_that_json_cannot_say_is_kept_by_its_repr(project: ThrowAwayProject) -> None:
-    source = """
+    project.table("out.numbers", "number_id string!", key=["number_id"])
+    project.functions("""
+        def source():
+            yield {"number_id": "n00", ("a", "b"): 1}
+
         def f(row):
-            row["self"] = row
-            row[("a", "b")] = 1
-            raise ValueError("circular \\ud800")
-    """
-    reading(project, source, rows=1, on_bad_row="quarantine")
+            raise ValueError("odd \\ud800")
+    """)
+    project.job(
+        "job",
+        extract("source", incremental=not_exists("out.numbers", "number_id")),
+        call("f", on_bad_row="quarantine"),
+        write("out.numbers"),
+    )
 
     assert job_of(project.run("job")).rows_quarantined == 1
     (kept,) = project.rows("SELECT * FROM ops.quarantine")
     assert kept["key"] == "n00"
-    assert "circular \\ud800" in kept["reason"]
+    assert "odd \\ud800" in kept["reason"]
     assert "('a', 'b')" in kept["content"]
 
 
@@ -201,3 +208,37 @@ def test_a_bad_row_of_an_extract_is_not_fetched_again(project: ThrowAwayProject)
     assert (job.errors, job.rows_written, job.rows_quarantined) == ((), 4, 1)
     assert [row["key"] for row in project.rows("SELECT key FROM ops.quarantine")] == ["3"]
     assert job_of(project.run("job")).rows_read == 0
+
+
+@pytest.mark.parametrize("first", [[], [call("same")]], ids=["read", "call"])
+def test_a_bad_row_is_kept_as_it_came_in_whatever_the_function_did_to_it(
+    project: ThrowAwayProject, first: list[dict[str, Any]]
+) -> None:
+    project.table("src.numbers", "number_id string!, value int64", key=["number_id"])
+    project.table("out.numbers", "number_id string!, value int64", key=["number_id"])
+    project.functions("""
+        def same(row):
+            return row
+
+        def f(row):
+            number_id = row.pop("number_id")
+            if row["value"] == 3:
+                raise ValueError("bad")
+            return {"number_id": number_id, "value": row["value"]}
+    """)
+    project.job(
+        "job",
+        read("src.numbers", incremental=not_exists("out.numbers", "number_id")),
+        *first,
+        call("f", on_bad_row="quarantine"),
+        write("out.numbers"),
+    )
+    project.fill("src.numbers", [{"number_id": f"n{n}", "value": n} for n in range(5)])
+
+    assert job_of(project.run("job")).rows_quarantined == 1
+
+    (kept,) = project.rows("SELECT key, content FROM ops.quarantine")
+    assert (kept["key"], json.loads(kept["content"])) == ("n3", {"number_id": "n3", "value": 3})
+    assert project.rows("SELECT key, reason FROM ops.processed_keys") == [
+        {"key": "n3", "reason": "quarantined"}
+    ]

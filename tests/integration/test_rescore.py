@@ -134,3 +134,25 @@ def test_everything_can_be_released(scored: ThrowAwayProject) -> None:
     job = job_of(scored.run("score", releases=release()))
     assert (job.rows_read, job.rows_written, job.rows_quarantined) == (60, 118, 1)
     assert len(scored.rows("SELECT * FROM out.observations")) == 118
+
+
+def test_a_rescore_lands_once_even_where_runs_land_in_pieces(scored: ThrowAwayProject) -> None:
+    scored.table("out.members", "event_id string!, binding_id string!", key=["event_id"])
+    scored.job(
+        "members",
+        read(
+            "src.events",
+            columns=["event_id", "binding_id"],
+            order_by=["event_id"],
+            incremental=not_exists("out.members", "binding_id"),
+        ),
+        write("out.members", commit_every=1),
+    )
+    assert job_of(scored.run("members", batch_rows=10)).rows_written == 60
+
+    job = job_of(scored.run("members", batch_rows=10, releases={"members": Release()}))
+
+    assert (job.rows_read, job.rows_written) == (60, 60)
+    assert len(scored.rows("SELECT * FROM out.members")) == 60, (
+        "a later piece deleted what an earlier one wrote"
+    )

@@ -60,13 +60,14 @@ def command(
     from runner.ports import Release
 
     filters = tuple(parse_condition(text) for text in conditions)
-    release = Release(filters=filters, quarantined=quarantined)
+    # All rows and all that is remembered include the quarantined keys.
+    release = Release(filters=filters, quarantined=quarantined and not everything)
 
     async def counting(pipelines: PipelineRunner) -> RescoreScope:
         return await measure(pipelines, pipelines.plan(job, params=given), release)
 
     scope = with_runner(invocation, counting)
-    if not scope.total:
+    if not scope.total and not everything:
         invocation.console.say(f"nothing to do: {scope_text(scope)}")
         return ExitCode.OK
     confirm(invocation, scope_text(scope), yes=yes)
@@ -82,6 +83,8 @@ def scope_text(scope: RescoreScope) -> str:
     parts = [f"{count(rows, 'row')} of {table}" for table, rows in scope.rows.items()]
     if scope.release.quarantined:
         parts.append(count(scope.quarantined, "quarantined key"))
+    elif not scope.release.filters:
+        parts.append("all remembered keys")
     return ", ".join(parts)
 
 

@@ -108,6 +108,32 @@ async def test_two_consumers_get_rows_of_their_own() -> None:
     assert seen["one"][0] is not seen["two"][0]
 
 
+async def test_what_is_inside_of_the_rows_of_two_consumers_is_their_own_too() -> None:
+    seen: list[object] = []
+
+    async def nested(batch: Batch, context: StepContext) -> AsyncGenerator[Batch, None]:
+        yield Batch(1, rows=[{"n": 1, "lines": [{"parts": [1, 2]}]}])
+
+    async def popping(batch: Batch, context: StepContext) -> AsyncGenerator[Batch, None]:
+        assert batch.rows is not None
+        batch.rows[0]["lines"][0]["parts"].pop()
+        seen.append(batch.rows[0]["lines"])
+        yield batch
+
+    job = Scripted(
+        [
+            extract_step("a"),
+            call_step("one"),
+            write_step("w1"),
+            call_step("two", input="a"),
+            write_step("w2", "others"),
+        ],
+        {"a": nested, "one": popping, "two": popping},
+    )
+    assert await job.run() is Status.SUCCESS
+    assert seen == [[{"parts": [1]}], [{"parts": [1]}]]
+
+
 async def test_a_step_that_fails_ends_those_above_and_is_named() -> None:
     log: list[str] = []
 
