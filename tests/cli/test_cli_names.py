@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from runner.cli.commands import init
 from runner.cli.completion import names_of
+from runner.cli.invocation import Invocation
 from runner.loader.index import index_project
 from tests.cli.demo_project import DemoProject
 
@@ -75,3 +78,27 @@ def test_the_shell_completes_commands_names_and_options(
     )
 
     assert {line.partition(",")[2] for line in done.stdout.splitlines()} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "told"),
+    [
+        ("fresh", "run-pipeline", "cd fresh && run-pipeline hello"),
+        ("fresh", "bin/run-pipeline", "cd fresh && ../bin/run-pipeline hello"),
+        ("my things/fresh", "bin/run-pipeline", "cd 'my things/fresh' && ../../bin/run-pipeline hello"),
+        ("fresh", "/opt/clone/bin/run-pipeline", "cd fresh && /opt/clone/bin/run-pipeline hello"),
+    ],
+)
+def test_init_tells_a_command_that_works_in_the_new_folder(
+    name: str,
+    program: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    init.command.main([name], obj=Invocation(program=program), standalone_mode=False)
+
+    assert told in capsys.readouterr().err

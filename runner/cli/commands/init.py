@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 
 import click
@@ -30,4 +32,12 @@ def command(invocation: Invocation, name: Path) -> None:
     for file in made.files:
         invocation.console.data(str(name / file))
     invocation.console.flush()
-    invocation.console.say(f"made {name}; now: cd {name} && {invocation.program} hello")
+    program = _from(name, invocation.program)
+    invocation.console.say(f"made {name}; now: cd {shlex.quote(str(name))} && {program} hello")
+
+
+def _from(folder: Path, program: str) -> str:
+    """Return what to type for the program after `cd folder`: the path of a script changes with it."""
+    if os.sep not in program or os.path.isabs(program):
+        return program
+    return os.path.abspath(program) if folder.is_absolute() else os.path.relpath(program, folder)
