@@ -213,6 +213,12 @@ def test_logs_says_each_event_with_its_time(good: str, in_project: InProject, ca
     ]
 
 
+def test_logs_of_a_job_that_the_run_did_not_have(good: str, in_project: InProject, capsys: Captured) -> None:
+    assert in_project("logs", good, "--job", "form_osb") == 0
+
+    assert "no events of 'form_osb' in this run; its jobs: form_obs" in capsys.readouterr().err
+
+
 def test_logs_of_one_job_as_json_lines(good: str, in_project: InProject, capsys: Captured) -> None:
     assert in_project("logs", "last", "--job", "form_obs", "-o", "jsonl") == 0
 

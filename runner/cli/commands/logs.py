@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 
 from runner import events
@@ -39,8 +41,16 @@ def command(invocation: Invocation, run: str, job: str | None) -> None:
             invocation.console.json(events.to_dict(event), indent=None)
         else:
             invocation.console.data(*log_line(event))
+    if job is not None and not found:
+        invocation.console.say(
+            f"no events of {job!r} in this run; its jobs: {', '.join(_jobs(stored.events))}"
+        )
     if stored.torn:
         invocation.console.say("the last line was cut off: the runner was killed while it wrote")
+
+
+def _jobs(found: Iterable[events.Event]) -> list[str]:
+    return [job_id for event in found if isinstance(event, events.RunStarted) for job_id, _ in event.jobs]
 
 
 def log_line(event: events.Event) -> list[Part]:
