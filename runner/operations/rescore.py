@@ -58,7 +58,8 @@ def targets(plan: RunPlan) -> list[TableSpec]:
             if spec.op == "extract" and spec.incremental
         ]
         hint = (
-            f"delete rows of {', '.join(extracted)}, then run it: its extract gives them again"
+            f"delete rows of {', '.join(extracted)}, or of refused ones the keys in ops.processed_keys; "
+            "its next run takes them again"
             if extracted
             else ""
         )
