@@ -57,10 +57,12 @@ class RunFold:
         self._started_at = started_at
         self._started: RunStarted | None = None
         self._finished: RunFinished | None = None
+        self._latest: datetime | None = None
         self._jobs: dict[str, _Job] = {}
 
     def apply(self, event: Event) -> None:
         """Take in one event of the run."""
+        self._latest = event.timestamp if self._latest is None else max(self._latest, event.timestamp)
         match event:
             case RunStarted():
                 self._started = _later(self._started, event)
@@ -92,13 +94,19 @@ class RunFold:
             status=status,
             started_at=started.timestamp if started else self._started_at or datetime.fromtimestamp(0, UTC),
             completed_at=finished.timestamp if finished else None,
-            duration_ms=finished.duration_ms if finished else 0,
+            duration_ms=finished.duration_ms if finished else self._elapsed_ms(),
             setup_ms=started.setup_ms if started else 0,
             max_workers=started.max_workers if started else None,
             as_of=started.as_of if started else None,
             errors=finished.errors if finished else () if alive else (RUN_CRASHED,),
             jobs=tuple(self._records(over=over)),
         )
+
+    def _elapsed_ms(self) -> float:
+        """From the start to the latest event: all that is known of a run without an end. Wall time, so never exact."""
+        if self._started is None or self._latest is None:
+            return 0
+        return max(0.0, (self._latest - self._started.timestamp).total_seconds() * 1000)
 
     def _records(self, *, over: bool) -> Iterable[RunRecord]:
         """The jobs in plan order, then any that the plan does not name, in order of their ids."""

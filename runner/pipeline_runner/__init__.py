@@ -26,9 +26,10 @@ from runner.events import Event
 from runner.executor import incremental_reads
 from runner.ids import new_ulid
 from runner.loader import Project, open_project
+from runner.locks import LockSet, acquire_all
 from runner.logs import get_logger
 from runner.pipeline_runner.execution import Execution
-from runner.pipeline_runner.places import outbox_dir
+from runner.pipeline_runner.places import locks_dir, outbox_dir
 from runner.pipeline_runner.tables import changes_for
 from runner.pipeline_runner.threads import LimitedThreads
 from runner.pipeline_runner.warehouse import build_warehouse
@@ -166,6 +167,13 @@ class PipelineRunner:
         async def execute() -> PipelineRun:
             # The first id imports its library, which reads files: not for the event loop.
             plan, run_id = await anyio.to_thread.run_sync(lambda: (plan_run(), new_ulid()))
+            # Before the warehouse: who starts a job that is running is told which run has it.
+            with await anyio.to_thread.run_sync(self._lock_jobs, plan, run_id):
+                run = await locked(plan, run_id)
+                await self.flush_events()
+                return run
+
+        async def locked(plan: RunPlan, run_id: str) -> PipelineRun:
             warehouse = await self._open()
             changes = await changes_for(plan, warehouse)
             execution = Execution(
@@ -180,11 +188,13 @@ class PipelineRunner:
                 setup_ms=round((monotonic_ns() - asked_ns) / 1e6, 3),
                 version=__version__,
             )
-            run = await execution.run(self.store, [on_event] if on_event else [])
-            await self.flush_events()
-            return run
+            return await execution.run(self.store, [on_event] if on_event else [])
 
         return await in_own_task(execute)
+
+    def _lock_jobs(self, plan: RunPlan, run_id: str) -> LockSet:
+        names = [f"job.{job.job_id}" for job in plan.jobs]
+        return acquire_all(locks_dir(self.settings), names, f"run {run_id}")
 
     async def flush_events(self) -> None:
         """Bring the events of finished runs to `ops.event_log`. What fails is logged and retried by the next run."""

@@ -1,4 +1,4 @@
-"""One run, from its locks to its last record."""
+"""One run, from its folder to its last record."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from runner.event_log import add_to_outbox
 from runner.events import Event, JobFinished, Noticed, RunStarted
 from runner.executor import JobExecutor
 from runner.graph import JobGraph
-from runner.locks import LockSet, acquire_all
 from runner.pipeline_runner.build import step_builder
-from runner.pipeline_runner.places import locks_dir, outbox_dir
+from runner.pipeline_runner.places import outbox_dir
 from runner.pipeline_runner.tables import sentence
 from runner.ports import FunctionThreads, Release, TableChange, Warehouse
 from runner.recorder import Recorder
@@ -71,24 +70,20 @@ class Execution:
     ) -> PipelineRun:
         """Run to the end and return the record; failures are data.
 
-        Raises `HeldByAnother` before anything is recorded when a job of the plan runs elsewhere; cancellation and
-        `UncleanCancel` after the run has been recorded as cancelled. To be run in a task that only scopes cancel.
+        Raises cancellation and `UncleanCancel` after the run has been recorded as cancelled. To be run in a task that
+        only scopes cancel, with the locks of the plan's jobs held.
         """
-        locks = await anyio.to_thread.run_sync(self._lock_jobs)
-        try:
-            writer = await anyio.to_thread.run_sync(partial(self._create, store))
-            scope = anyio.CancelScope()
-            async with Recorder(
-                writer,
-                run_id=self.run_id,
-                observers=observers,
-                redact=self._redactor(),
-                on_failure=scope.cancel,
-            ) as recorder:
-                recorder.emit(self._started())
-                return await self._recorded(recorder, scope)
-        finally:
-            locks.release()
+        writer = await anyio.to_thread.run_sync(partial(self._create, store))
+        scope = anyio.CancelScope()
+        async with Recorder(
+            writer,
+            run_id=self.run_id,
+            observers=observers,
+            redact=self._redactor(),
+            on_failure=scope.cancel,
+        ) as recorder:
+            recorder.emit(self._started())
+            return await self._recorded(recorder, scope)
 
     def _redactor(self) -> Redactor | None:
         """What keeps the secrets of the settings out of events and records; None where there are none."""
@@ -159,10 +154,6 @@ class Execution:
             errors=(ErrorInfo(category="skipped", message=reason),),
         )
         recorder.emit(JobFinished(run_id=self.run_id, job_run_id="", job_id=job.job_id, record=record))
-
-    def _lock_jobs(self) -> LockSet:
-        names = [f"job.{job.job_id}" for job in self._plan.jobs]
-        return acquire_all(locks_dir(self._settings), names, f"run {self.run_id}")
 
     def _create(self, store: FileRunStore) -> RunWriter:
         writer = store.create(self.run_id, self._plan.name, self._started_at)
