@@ -38,14 +38,14 @@ def write_targets(plan: RunPlan, job: PlannedJob) -> tuple[WriteTarget, ...]:
 
 
 def incremental_reads(plan: RunPlan, job: PlannedJob, release: Release | None) -> dict[str, IncrementalRead]:
-    """Return the incremental parts of the job's reads and extracts by step id. A release is for reads."""
+    """Return the incremental parts of the job's reads and extracts by step id."""
     return {
         spec.step_id: IncrementalRead(
             spec=spec.incremental,
             target=plan.tables[spec.incremental.target],
             job_id=job.job_id,
             step_id=spec.step_id,
-            release=release if isinstance(spec, ReadSpec) else None,
+            release=release,
         )
         for spec in job.spec.steps
         if isinstance(spec, ReadSpec | ExtractSpec) and spec.incremental

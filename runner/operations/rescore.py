@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from runner.errors import UsageError
 from runner.pipeline_runner import PipelineRunner
 from runner.ports import Release
-from runner.specs import Filter, RunPlan, TableSpec
+from runner.specs import ExtractSpec, Filter, ReadSpec, RunPlan, TableSpec
 from runner.sql import filter_value
 
 _CONDITION = re.compile(r"(?P<column>\w+?)\s*(?P<op><=|>=|!=|=|<|>)(?P<value>.*)", re.ASCII | re.DOTALL)
@@ -40,30 +40,21 @@ def parse_condition(text: str) -> Filter:
 
 
 def targets(plan: RunPlan) -> list[TableSpec]:
-    """Return the tables that the incremental reads of a job compare with.
+    """Return the tables that the incremental reads and extracts of a job compare with.
 
-    Raises `UsageError` for a pipeline, and for a job without such a read.
+    Raises `UsageError` for a pipeline, and for a job without such a step.
     """
     if plan.kind != "job":
         jobs = ", ".join(job.job_id for job in plan.jobs)
         raise UsageError(f"{plan.name!r} is a pipeline; rescore takes one job", hint=f"its jobs: {jobs}")
     (job,) = plan.jobs
     refs = {
-        spec.incremental.target: None for spec in job.spec.steps if spec.op == "read" and spec.incremental
+        spec.incremental.target: None
+        for spec in job.spec.steps
+        if isinstance(spec, ReadSpec | ExtractSpec) and spec.incremental
     }
     if not refs:
-        extracted = [
-            str(spec.incremental.target)
-            for spec in job.spec.steps
-            if spec.op == "extract" and spec.incremental
-        ]
-        hint = (
-            f"delete rows of {', '.join(extracted)}, or of refused ones the keys in ops.processed_keys; "
-            "its next run takes them again"
-            if extracted
-            else ""
-        )
-        raise UsageError(f"{plan.name!r} has no incremental read, which is what rescore works on", hint=hint)
+        raise UsageError(f"{plan.name!r} has no incremental read or extract, which is what rescore works on")
     return [plan.tables[ref] for ref in refs]
 
 

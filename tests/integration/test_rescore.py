@@ -9,7 +9,7 @@ import pytest
 from runner.events import Event
 from runner.ports import Release
 from runner.specs import Filter
-from tests.projects import ThrowAwayProject, call, digests, job_of, not_exists, read, write
+from tests.projects import ThrowAwayProject, call, digests, extract, job_of, not_exists, read, write
 
 OBSERVATIONS = "SELECT *, (o)::VARCHAR AS line FROM out.observations AS o ORDER BY observation_id"
 
@@ -144,15 +144,47 @@ def test_a_rescore_lands_once_even_where_runs_land_in_pieces(scored: ThrowAwayPr
             "src.events",
             columns=["event_id", "binding_id"],
             order_by=["event_id"],
-            incremental=not_exists("out.members", "binding_id"),
+            incremental=not_exists("out.members", "event_id"),
         ),
         write("out.members", commit_every=1),
     )
+    landings = (
+        "SELECT job_run_id, count(*) AS landings FROM ops.landings WHERE job_id = 'members' GROUP BY ALL"
+    )
     assert job_of(scored.run("members", batch_rows=10)).rows_written == 60
+    assert [row["landings"] for row in scored.rows(landings)] == [6]
 
     job = job_of(scored.run("members", batch_rows=10, releases={"members": Release()}))
 
     assert (job.rows_read, job.rows_written) == (60, 60)
-    assert len(scored.rows("SELECT * FROM out.members")) == 60, (
-        "a later piece deleted what an earlier one wrote"
+    assert sorted(row["landings"] for row in scored.rows(landings)) == [1, 6]
+    assert len(scored.rows("SELECT * FROM out.members")) == 60
+
+
+def test_what_an_extract_brought_and_was_refused_comes_back(project: ThrowAwayProject) -> None:
+    project.table("out.people", "person_id string!, name string!", key=["person_id"])
+    source = """
+        def people():
+            yield {{"person_id": "a", "name": "Ada"}}
+            yield {{"person_id": "b", "name": "{name}"}}
+        def check(row):
+            if row["name"] == "Bad":
+                raise ValueError("a bad name")
+            return row
+    """
+    project.functions(source.format(name="Bad"))
+    project.job(
+        "load",
+        extract("people", incremental=not_exists("out.people", "person_id")),
+        call("check", on_bad_row="quarantine"),
+        write("out.people"),
     )
+    first = job_of(project.run("load"))
+    assert (first.rows_written, first.rows_quarantined) == (1, 1)
+
+    project.functions(source.format(name="Better"))
+    project.forget()
+    assert job_of(project.run("load")).rows_read == 0, "a remembered key is not taken again by itself"
+    mended = job_of(project.run("load", releases={"load": Release(quarantined=True)}))
+    assert (mended.rows_read, mended.rows_written, mended.rows_quarantined) == (1, 1, 0)
+    assert project.rows("SELECT * FROM ops.processed_keys") == []

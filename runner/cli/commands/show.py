@@ -14,7 +14,7 @@ from runner.cli.sentences import error_text, rows_text
 from runner.cli.status import styled_status
 from runner.cli.tables import table
 from runner.cli.wording import count, duration, moment
-from runner.records import PerformanceIndicators, PipelineRun, RunRecord, StepTiming
+from runner.records import PerformanceIndicators, PipelineRun, RunRecord, Status, StepTiming
 
 JOB_HEAD = ("job", "status", "queue", "duration", "read", "written")
 STEP_HEAD = ("step", "op", "status", "share", "duration", "in", "out")
@@ -53,9 +53,14 @@ def run_lines(run: PipelineRun) -> Iterator[list[Part]]:
         yield [""]
         yield from table(JOB_HEAD, [_job_row(job) for job in run.jobs], right=JOB_HEAD[2:])
     for job in run.jobs:
-        if job.step_timings:
+        if job.step_timings and (len(run.jobs) == 1 or not _was_idle(job)):
             yield from _steps(job)
     yield from _errors(run)
+
+
+def _was_idle(job: RunRecord) -> bool:
+    """Whether the job looked, found nothing, and was done: of several jobs, its steps tell nothing."""
+    return job.status is Status.SUCCESS and not (job.rows_read or job.rows_written)
 
 
 def _job_row(job: RunRecord) -> list[Part]:

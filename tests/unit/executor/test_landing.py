@@ -72,14 +72,15 @@ def test_keys_are_tracked_for_reads_of_what_the_job_writes(
     assert [(item.read.step_id, item.target) for item in spec.tracking] == tracked
 
 
-def test_a_release_is_for_reads_and_not_for_extracts() -> None:
+def test_a_release_is_for_reads_and_extracts() -> None:
     extract = {"op": "extract", "function": "m:f"} | {
         key: value for key, value in read("e", "b").items() if key in ("step_id", "incremental")
     }
     plan, job = planned(read("r", "a"), write("w1", "a"), extract, write("w2", "b"))
     release = Release()
     reads = incremental_reads(plan, job, release)
-    assert (reads["r"].release, reads["e"].release) == (release, None)
+    assert reads["r"].release is release
+    assert reads["e"].release is release
 
 
 def result(**more: Any) -> LandingResult:
