@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -24,7 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Forget what the developer's shell says to the runner."""
+    """Forget what the developer's shell says to the runner, and that a shell's background jobs ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         foreign = name.startswith("RUN_PIPELINE_") and name != FAILED_CHECKS
         if foreign or name in {"STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NO_COLOR", "FORCE_COLOR"}:
