@@ -14,6 +14,10 @@
     │   ├── QuotaExceeded                                                              quota         retry
     │   ├── ResourceExhausted   out of memory                                          resource
     │   └── DiskFull                                                                   disk_full
+    ├── SourceError             what a source outside answered (mail server, HTTP API) source
+    │   ├── SourceUnavailable                                                          unavailable   retry
+    │   ├── SourceDenied        it does not know us, or does not let us                auth
+    │   └── SourceBusy          a rate limit that did not end in time                  quota         retry
     ├── TableMismatch           a table is not what its declaration says               config
     ├── RunNotFound, DamagedRecord                                                     not_found, damaged
     ├── UncleanCancel           a function kept running past its grace period          cancelled
@@ -235,6 +239,41 @@ class DiskFull(WarehouseError):
     """No space left for the warehouse file, its temporary files or the run store."""
 
     category = "disk_full"
+
+
+class SourceError(RunPipelineError):
+    """What a source outside the warehouse answered, or sent that cannot be used. `source` names it, for people."""
+
+    category = "source"
+
+    def __init__(self, source: str, message: str, *, hint: str = "") -> None:
+        super().__init__(source, message, hint)
+        self.source = source
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class SourceUnavailable(SourceError):
+    """The source could not be reached or went away; the same request may succeed later."""
+
+    category = "unavailable"
+    retryable = True
+
+
+class SourceDenied(SourceError):
+    """The source does not know us, or does not let us."""
+
+    category = "auth"
+
+
+class SourceBusy(SourceError):
+    """The source limits how often it may be asked, and that did not end in the time that was given."""
+
+    category = "quota"
+    retryable = True
 
 
 class TableMismatch(RunPipelineError):

@@ -15,7 +15,7 @@ from typing import Any
 from runner.cancellation import time_limit
 from runner.executor.meter import Meter
 from runner.ports import Batch, Step
-from runner.specs import CONSUMING_OPS, StepSpec
+from runner.specs import StepSpec
 
 
 @dataclass(slots=True, eq=False)
@@ -39,8 +39,7 @@ def parents(steps: Sequence[StepSpec]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     before: str | None = None
     for spec in steps:
-        consumes = getattr(spec, "op", "") in CONSUMING_OPS
-        found[spec.step_id] = (spec.input or before) if consumes else None
+        found[spec.step_id] = (spec.input or before) if spec.consumes else None
         before = spec.step_id
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import FunctionFailed
+from runner.errors import FunctionFailed, RunPipelineError
 from runner.functions.collecting import FAILURES, Collector, Stopped, outputs_of
 from runner.functions.function import Function
 from runner.functions.rows import CHUNK_BYTES, CHUNK_ROWS, outputs_of_async
@@ -27,7 +27,7 @@ def chunks(
     """Call a plain extract function and yield what it gives: rows in bounded lists, record batches unchanged.
 
     Raises `FunctionFailed` for whatever it raises, or gives besides rows and record batches, and `Stopped` as
-    soon as the flag is raised.
+    soon as the flag is raised. Errors of the engine's own tree, such as `SourceUnavailable`, pass as they are.
     """
     packer = _Packer(function, chunk_rows, chunk_bytes, stop)
     try:
@@ -36,7 +36,7 @@ def chunks(
             yield from packer.pack(item)
             packer.check_stop()
         yield from packer.rest()
-    except Stopped:
+    except (Stopped, RunPipelineError):
         raise
     except FAILURES as error:
         raise FunctionFailed(function.name, error) from error
@@ -61,7 +61,7 @@ async def chunks_async(
                 packer.check_stop()
         for piece in packer.rest():
             yield piece
-    except Stopped:
+    except (Stopped, RunPipelineError):
         raise
     except FAILURES as error:
         raise FunctionFailed(function.name, error) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.errors import did_you_mean
 from runner.loader.documents import Document, Report
-from runner.specs import CONSUMING_OPS, PRODUCING_OPS, JobSpec, Step
+from runner.specs import JobSpec, Step
 
 
 def check_flow(document: Document, spec: JobSpec, report: Report) -> None:
@@ -17,7 +17,7 @@ def check_flow(document: Document, spec: JobSpec, report: Report) -> None:
             report.add(
                 document, ("steps", number, "step_id"), message, expected="an id of its own for each step"
             )
-        if step.op in CONSUMING_OPS:
+        if step.consumes:
             _check_consumer(document, number, step, spec, earlier, report)
         elif step.input is not None:
             message = f"a step of op {step.op} takes no rows, so it has no input"
@@ -33,14 +33,14 @@ def _check_consumer(
     earlier: dict[str, tuple[int, Step]],
     report: Report,
 ) -> None:
-    giving = [name for name, (_, other) in earlier.items() if other.op in PRODUCING_OPS]
+    giving = [name for name, (_, other) in earlier.items() if other.produces]
     expected = f"one of {', '.join(giving)}" if giving else "a step of op extract or read before it"
     if step.input is None:
         path = ("steps", number)
         if number == 0:
             message = f"{step.step_id!r} takes rows, but it is the first step"
             report.add(document, path, message, expected="a step of op extract or read before it")
-        elif (before := spec.steps[number - 1]).op not in PRODUCING_OPS:
+        elif not (before := spec.steps[number - 1]).produces:
             message = (
                 f"{step.step_id!r} takes rows, but the step before it is a {before.op}, which gives none"
             )

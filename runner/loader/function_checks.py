@@ -30,7 +30,7 @@ class FunctionChecks:
         if not isinstance(step, ExtractSpec | CallSpec) or not self._package():
             return
         path: Path = ("steps", number)
-        function = self._find(step.function)
+        function = self._find(step.callee if isinstance(step, ExtractSpec) else step.function)
         if isinstance(function, FunctionNotFound):
             self.report.add(job.document, (*path, "function"), function.problem, hint=function.near)
             return

@@ -75,7 +75,7 @@ def _extract(spec: ExtractSpec) -> ReadReport:
     else:
         text = "rows come from outside and are compared as they arrive; there is no table to measure"
         finding = Finding(level="note", text=text)
-    return ReadReport(step_id=spec.step_id, source=spec.function, findings=(finding,))
+    return ReadReport(step_id=spec.step_id, source=spec.origin, findings=(finding,))
 
 
 async def _read(

@@ -9,7 +9,18 @@ from dataclasses import dataclass
 
 from runner.pipeline_runner import PipelineRunner
 from runner.ports import IncrementalCounts, ReadQuery, TableShape, Warehouse
-from runner.specs import CallSpec, ExtractSpec, PlannedJob, ReadSpec, RunPlan, Step, TableRef, WriteSpec
+from runner.specs import (
+    CallSpec,
+    CheckSpec,
+    ExtractSpec,
+    PlannedJob,
+    ReadSpec,
+    RunPlan,
+    SqlSpec,
+    Step,
+    TableRef,
+    WriteSpec,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +133,17 @@ def _step(
             )
         case ExtractSpec():
             return PlannedStep(
-                step_id=spec.step_id, op=spec.op, function=spec.function, incremental=new_rows_text(spec)
+                step_id=spec.step_id, op=spec.op, function=spec.origin, incremental=new_rows_text(spec)
             )
         case CallSpec():
             return PlannedStep(step_id=spec.step_id, op=spec.op, function=spec.function)
         case WriteSpec():
             key = spec.key or plan.tables[spec.ref].key
             return PlannedStep(step_id=spec.step_id, op=spec.op, table=str(spec.ref), mode=spec.mode, key=key)
+        case SqlSpec():
+            return PlannedStep(step_id=spec.step_id, op=spec.op, table=", ".join(map(str, spec.writes)))
+        case CheckSpec():
+            return PlannedStep(step_id=spec.step_id, op=spec.op, table=str(spec.ref or ""))
 
 
 def new_rows_text(spec: ReadSpec | ExtractSpec) -> str:

@@ -37,7 +37,7 @@ def step_builder(settings: Settings, threads: FunctionThreads) -> BuildStep:
 
     def calling(spec: ExtractSpec | CallSpec) -> dict[str, Any]:
         return {
-            "function": load_function(spec.function),
+            "function": load_function(spec.callee if isinstance(spec, ExtractSpec) else spec.function),
             "threads": threads,
             "connection": settings.connections[spec.connection] if spec.connection else None,
             "batch_rows": settings.batch_rows,

@@ -136,7 +136,7 @@ class WriteTarget:
 
     step_id: str
     table: TableSpec
-    mode: Literal["upsert", "insert_missing", "append"]
+    mode: Literal["upsert", "insert_missing", "append", "replace"]
     key: tuple[str, ...]
     set_on_insert: tuple[str, ...] = ()
     set_on_write: tuple[str, ...] = ()

@@ -23,16 +23,17 @@ from runner.specs.names import (
 from runner.specs.pipelines import JobSpec, MemberSpec, ParamSpec, PipelineSpec, StageSpec
 from runner.specs.plan import Barrier, PlannedJob, RunPlan
 from runner.specs.steps import (
-    CONSUMING_OPS,
-    PRODUCING_OPS,
+    SOURCES,
     STEP_OPS,
     CallSpec,
+    CheckSpec,
     Cursor,
     ExtractSpec,
     Filter,
     Identify,
     Incremental,
     ReadSpec,
+    SqlSpec,
     Step,
     StepSpec,
     WriteSpec,
@@ -40,10 +41,10 @@ from runner.specs.steps import (
 from runner.specs.tables import ColumnSpec, DatasetSpec, IndexSpec, PartitionSpec, TableSpec
 
 __all__ = [
-    "COLUMN_TYPES", "CONSUMING_OPS", "ENGINE_DATASET", "PARAM_TYPES", "PRODUCING_OPS", "STEP_OPS",
-    "Barrier", "CallSpec", "ColumnSpec", "ColumnType", "Cursor", "DatasetSpec", "Duration", "ExtractSpec",
-    "Filter", "Id", "Identifier", "Identify", "Incremental", "IndexSpec", "JobSpec", "MemberSpec", "Misfit",
-    "ParamSpec", "PartitionSpec", "PipelineSpec", "PlannedJob", "ReadSpec", "RunPlan", "Spec", "StageSpec",
-    "Step", "StepSpec", "TableRef", "TableSpec", "Workers", "WriteSpec", "check_id",
+    "COLUMN_TYPES", "ENGINE_DATASET", "PARAM_TYPES", "SOURCES", "STEP_OPS", "Barrier", "CallSpec",
+    "CheckSpec", "ColumnSpec", "ColumnType", "Cursor", "DatasetSpec", "Duration", "ExtractSpec", "Filter",
+    "Id", "Identifier", "Identify", "Incremental", "IndexSpec", "JobSpec", "MemberSpec", "Misfit",
+    "ParamSpec", "PartitionSpec", "PipelineSpec", "PlannedJob", "ReadSpec", "RunPlan", "Spec", "SqlSpec",
+    "StageSpec", "Step", "StepSpec", "TableRef", "TableSpec", "Workers", "WriteSpec", "check_id",
     "check_identifier", "parse_duration",
 ]  # fmt: skip

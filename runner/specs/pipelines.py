@@ -19,12 +19,15 @@ class ParamSpec(Spec):
 
 
 class JobSpec(Spec):
-    """A job: the unit that lands as a whole. `queue` bounds how many of its kind run at once."""
+    """A job: the unit that lands as a whole. `queue` bounds how many of its kind run at once; of those that wait in
+    one queue, the greatest `priority` goes first.
+    """
 
     job_id: Id
     description: str = ""
     params: dict[Identifier, ParamSpec] = {}
     queue: str = "default"
+    priority: Annotated[int, Field(ge=-100, le=100, strict=True)] = 0
     timeout: Duration | None = None
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -19,6 +19,7 @@ from runner.specs.names import (
     Spec,
     TableRef,
     as_tuple,
+    check_identifier,
 )
 
 FILTER_OPS = ("=", "!=", "<", ">", "<=", ">=", "in")
@@ -151,17 +152,44 @@ class StepSpec(Spec):
     attempts after a transient error; `timeout` bounds the step's own time in seconds.
     """
 
+    takes_rows: ClassVar[bool] = False
+    gives_rows: ClassVar[bool] = False
+
+    @property
+    def consumes(self) -> bool:
+        """Whether the step takes the rows of another; one that does not brings its own in, or has none."""
+        return self.takes_rows
+
+    @property
+    def produces(self) -> bool:
+        """Whether another step can take the rows of this one."""
+        return self.gives_rows
+
     step_id: Id
     input: Id | None = None
     timeout: Duration | None = None
     retries: Annotated[int, Field(ge=0, le=20, strict=True)] = 0
 
 
+SOURCES: Mapping[str, str] = {
+    "dlt": "runner.sources.dlt:rows",
+    "http": "runner.sources.http:records",
+    "imap": "runner.sources.imap:messages",
+}
+"""Sources that the engine brings along: the extract function behind each name."""
+
+
 class ExtractSpec(StepSpec):
-    """Rows from outside, from a project function. `incremental` drops the rows whose key the target has."""
+    """Rows from outside: from a project function, or from one of the engine's own sources. `incremental` drops the
+    rows whose key the target has. `resource` names what `source: dlt` iterates.
+    """
+
+    gives_rows = True
 
     op: Literal["extract"]
-    function: FunctionName
+    function: FunctionName | None = None
+    source: Literal["dlt", "http", "imap"] | None = None
+    resource: FunctionName | None = None
     with_: Annotated[dict[str, Any], Field(alias="with")] = {}
     connection: str | None = None
     cursor: Cursor | None = None
@@ -169,9 +197,31 @@ class ExtractSpec(StepSpec):
     defaults: dict[Identifier, Any] = {}
     incremental: Incremental | None = None
 
+    @property
+    def callee(self) -> str:
+        """The extract function, `module:name`: the project's own, or the one behind `source`."""
+        return self.function or SOURCES[self.source or ""]
+
+    @property
+    def origin(self) -> str:
+        """Where the rows come from, for people: the function, or `source imap`."""
+        return self.function or f"source {self.source}" + (f" {self.resource}" if self.resource else "")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.function) == bool(self.source):
+            raise ValueError("an extract has either a function or a source")
+        if self.resource and self.source != "dlt":
+            raise Misfit("only source dlt has a resource", "resource")
+        if self.source == "dlt" and not self.resource:
+            raise ValueError("source dlt without a resource; expected resource: package.module:name")
+        return self
+
 
 class ReadSpec(StepSpec):
     """Rows of a warehouse table: all declared columns unless `columns` names some."""
+
+    gives_rows = True
 
     op: Literal["read"]
     dataset: Identifier
@@ -189,13 +239,19 @@ class ReadSpec(StepSpec):
 
 
 class CallSpec(StepSpec):
-    """Rows through a project function. `max_bad_rows` counts per job run, for `on_bad_row: quarantine`."""
+    """Rows through a project function. `max_bad_rows` counts per job run, for `on_bad_row: quarantine`.
+
+    `runs_in`: a worker thread of this process, or worker processes that use all cores.
+    """
+
+    takes_rows = True
+    gives_rows = True
 
     op: Literal["call"]
     function: FunctionName
     with_: Annotated[dict[str, Any], Field(alias="with")] = {}
     connection: str | None = None
-    runs_in: Literal["thread"] = "thread"
+    runs_in: Literal["thread", "process"] = "thread"
     on_bad_row: Literal["fail", "quarantine"] = "fail"
     max_bad_rows: Count = 100
 
@@ -204,15 +260,18 @@ class WriteSpec(StepSpec):
     """Rows into a declared table.
 
     upsert: update rows of equal key, insert the rest. insert_missing: only insert. append: insert all; a
-    landing still happens once. `set_on_insert` columns are stamped with the job's start when a row is
+    landing still happens once. replace: the table holds these rows and no others, also when none came.
+    `set_on_insert` columns are stamped with the job's start when a row is
     inserted, `set_on_write` columns also when it is updated. `commit_every`: land after that many batches,
     not once. `key` defaults to the table's.
     """
 
+    takes_rows = True
+
     op: Literal["write"]
     dataset: Identifier
     table: Identifier
-    mode: Literal["upsert", "insert_missing", "append"] = "upsert"
+    mode: Literal["upsert", "insert_missing", "append", "replace"] = "upsert"
     key: Annotated[tuple[Identifier, ...], BeforeValidator(as_tuple)] = ()
     set_on_insert: Annotated[tuple[Identifier, ...], BeforeValidator(as_tuple)] = ()
     set_on_write: Annotated[tuple[Identifier, ...], BeforeValidator(as_tuple)] = ()
@@ -226,7 +285,80 @@ class WriteSpec(StepSpec):
         return TableRef(self.dataset, self.table)
 
 
-Step = Annotated[ExtractSpec | ReadSpec | CallSpec | WriteSpec, Field(discriminator="op")]
-STEP_OPS = ("extract", "read", "call", "write")
-CONSUMING_OPS = ("call", "write")
-PRODUCING_OPS = ("extract", "read", "call")
+Engine = Literal["duckdb", "bigquery", "postgres"]
+
+
+def _table_ref(value: object) -> object:
+    """Read `dataset.table`."""
+    if not isinstance(value, str):
+        return value
+    dataset, dot, table = value.partition(".")
+    if not dot:
+        raise ValueError(f"{value!r} does not name a table; expected dataset.table")
+    return TableRef(check_identifier(dataset), check_identifier(table))
+
+
+class SqlSpec(StepSpec):
+    """A statement of the project's own: `statement`, or a `file` below the project, or one of them by engine.
+
+    `:name` in it stands for the value of `params`, which is bound. A query's rows go on to the next step. A statement
+    that changes tables names them in `writes`: it runs in the job's landing, and gives no rows.
+    """
+
+    op: Literal["sql"]
+    statement: str | dict[Engine, str] | None = None
+    file: str | dict[Engine, str] | None = None
+    params: dict[Identifier, Any] = {}
+    writes: tuple[Annotated[TableRef, BeforeValidator(_table_ref)], ...] = ()
+
+    @property
+    def produces(self) -> bool:
+        """Whether it is a query."""
+        return not self.writes
+
+    @model_validator(mode="after")
+    def _one_text(self) -> Self:
+        if (self.statement is None) == (self.file is None):
+            raise ValueError("a sql step has either a statement or a file")
+        return self
+
+
+class CheckSpec(StepSpec):
+    """Expectations: on the rows that flow through it, or with `dataset` and `table` on a table.
+
+    A table that the job itself writes is checked in its landing, after the writes before it: what `severity: error`
+    finds keeps the job from landing.
+    """
+
+    op: Literal["check"]
+    dataset: Identifier | None = None
+    table: Identifier | None = None
+    expect: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
+    severity: Literal["error", "warn"] = "error"
+
+    @property
+    def ref(self) -> TableRef | None:
+        """The table that is checked; None: the rows on their way."""
+        return TableRef(self.dataset, self.table) if self.dataset and self.table else None
+
+    @property
+    def consumes(self) -> bool:
+        """Whether it checks the rows of another step."""
+        return self.ref is None
+
+    @property
+    def produces(self) -> bool:
+        """Whether it hands rows on: all it gets, if it gets any."""
+        return self.ref is None
+
+    @model_validator(mode="after")
+    def _whole_table(self) -> Self:
+        if bool(self.dataset) != bool(self.table):
+            raise ValueError("a check of a table has both dataset and table")
+        return self
+
+
+Step = Annotated[
+    ExtractSpec | ReadSpec | CallSpec | WriteSpec | SqlSpec | CheckSpec, Field(discriminator="op")
+]
+STEP_OPS = ("extract", "read", "call", "write", "sql", "check")
