@@ -113,7 +113,8 @@ _HOME = {
         "AuthenticationFailed", "BadRows", "ConfigurationError", "DamagedRecord", "DiskFull",
         "FunctionFailed", "HeldByAnother", "Problem", "QuotaExceeded", "ResourceExhausted", "RunFailed",
         "RunNotFound", "RunPipelineError", "SourceBusy", "SourceDenied", "SourceError", "SourceUnavailable",
-        "TableMismatch", "TimeLimitExceeded", "UncleanCancel", "UsageError", "WarehouseError", "WarehouseUnavailable", "WriteConflict",
+        "TableMismatch", "TimeLimitExceeded", "UncleanCancel", "UsageError", "WarehouseError",
+        "WarehouseUnavailable", "WriteConflict",
     ),
     "runner.events": (
         "Event", "JobFinished", "JobRetrying", "JobStarted", "Landed", "Noticed", "RunFinished",
