@@ -14,6 +14,7 @@ from runner.executor.contexts import ContextMaker
 from runner.executor.job_run import JobRun
 from runner.executor.landing import notices
 from runner.ports import (
+    HoldingStep,
     LandingResult,
     LandingSpec,
     Release,
@@ -83,6 +84,10 @@ class Attempt:
             raise
         finally:
             self._stop.stopped = True
+            with anyio.CancelScope(shield=True):
+                for node in self._run.nodes:
+                    if isinstance(node.step, HoldingStep):
+                        await node.step.drop()
 
     def _build(self) -> list[Node]:
         """Make the steps, tie them together, and return those that bring rows in."""
@@ -102,6 +107,8 @@ class Attempt:
 
     async def _after_batch(self, batches: int) -> None:
         if self._commit_every and batches % self._commit_every == 0:
+            # The keys of what was read are staged: their rows must not land in a later piece.
+            await self._chain.flush()
             await self._land()
 
     async def _land(self) -> None:

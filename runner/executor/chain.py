@@ -2,7 +2,8 @@
 
 A job's steps form a forest: each step that brings rows in is a root, the steps that take its rows are its
 children. A batch goes all the way down before the next is pulled, so memory stays at a batch, order stays as it
-was, and each step's own time can be told exactly.
+was, and each step's own time can be told exactly. A step may hold rows back (`HoldingStep`), as one that works on
+several batches at once does: it is flushed when its root has no more, and before each landing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from runner.cancellation import time_limit
 from runner.executor.meter import Meter
-from runner.ports import Batch, Step
+from runner.ports import Batch, HoldingStep, Step
 from runner.specs import StepSpec
 
 
@@ -59,16 +60,33 @@ class Chain:
         self._default_limit = default_limit
         self._after_batch = after_batch
         self._progress = progress
+        self._root: Node | None = None
         self.failed: Node | None = None
 
     async def run(self, root: Node) -> None:
         """Pull everything that `root` gives through its consumers."""
         batches = 0
-        async with aclosing(self._outputs(root, Batch(0))) as outputs:
+        self._root = root
+        async with aclosing(self._pulled(root, root.step.flow(Batch(0)))) as outputs:
             async for batch in outputs:
                 await self._hand_over(root, batch)
                 batches += 1
                 await self._after_batch(batches)
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Take what steps hold back of the root's rows all the way down, so that it can land."""
+        if self._root is not None:
+            await self._flush(self._root)
+
+    async def _flush(self, node: Node) -> None:
+        """Flush a step before its consumers: they get what it held."""
+        if isinstance(node.step, HoldingStep) and node.step.holds:
+            async with aclosing(self._pulled(node, node.step.flush())) as outputs:
+                async for output in outputs:
+                    await self._hand_over(node, output)
+        for child in node.children:
+            await self._flush(child)
 
     async def _hand_over(self, node: Node, batch: Batch) -> None:
         """Take a batch that `node` gave all the way down."""
@@ -76,15 +94,15 @@ class Chain:
         last = len(node.children) - 1
         for index, child in enumerate(node.children):
             given = batch if index == last else _copy(batch)
-            async with aclosing(self._outputs(child, given)) as outputs:
+            async with aclosing(self._pulled(child, child.step.flow(given))) as outputs:
                 async for output in outputs:
                     await self._hand_over(child, output)
 
-    async def _outputs(self, node: Node, batch: Batch) -> AsyncGenerator[Batch, None]:
-        """Yield what a step gives for a batch, its clock running only while it is asked."""
+    async def _pulled(self, node: Node, given: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
+        """Yield what a step gives, its clock running only while it is asked."""
         node.started = True
         # Closing the flow is what ends a read in the database.
-        async with aclosing(node.step.flow(batch)) as flow:
+        async with aclosing(given) as flow:
             while (output := await self._next(node, flow)) is not None:
                 if output.length:
                     yield output

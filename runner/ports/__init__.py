@@ -12,22 +12,29 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from runner.events import Event
 from runner.ports.values import (
+    ActionLanding,
     BadRow,
     Batch,
+    CheckQuery,
+    Finding,
     IncrementalCounts,
     IncrementalRead,
     KeyMatch,
     KeyProfile,
     KeyTracking,
+    LandingAction,
+    LandingCheck,
     LandingResult,
     LandingSpec,
+    LandingStatement,
     ReadQuery,
     Release,
     Row,
+    Statement,
     StepCounts,
     StopFlag,
     TableChange,
@@ -42,22 +49,30 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "ActionLanding",
     "BadRow",
     "Batch",
+    "CheckQuery",
     "EventSink",
+    "Finding",
     "FunctionThreads",
+    "HoldingStep",
     "IncrementalCounts",
     "IncrementalRead",
     "KeyMatch",
     "KeyProfile",
     "KeyTracking",
+    "LandingAction",
+    "LandingCheck",
     "LandingResult",
     "LandingSpec",
+    "LandingStatement",
     "ReadQuery",
     "Release",
     "Row",
     "RunStore",
     "RunWriter",
+    "Statement",
     "Step",
     "StepContext",
     "StepCounts",
@@ -91,6 +106,10 @@ class Writer(Protocol):
     async def land(self, batch: int = 0) -> LandingResult:
         """Commit everything staged since the last landing in one transaction, marker last; then staging is empty.
 
+        The actions of the landing run in it, each after as many targets as it says; with actions there is a landing
+        also when nothing was staged. An action that fails is told as what it raises (`CheckFailed`, or the
+        `WarehouseError` of its statement, which names the step) and nothing has landed.
+
         A landing whose marker (job run, batch) already exists is not repeated. On any error nothing has
         landed and the staged rows are still there, so that a retry can land them.
         """
@@ -120,6 +139,14 @@ class Warehouse(Protocol):
 
     def statement(self, query: ReadQuery) -> str:
         """Return the statement that `read` would send, with placeholders for values: for people."""
+
+    def query(
+        self, statement: Statement, *, batch_rows: int = 10_000
+    ) -> AbstractAsyncContextManager[AsyncIterator[pa.RecordBatch]]:
+        """Send a query of the project's own, in the engine's SQL, where it can change nothing, and stream its rows.
+
+        The batches have the types that the engine gives them; their names are those of the result's columns.
+        """
 
     def read(self, query: ReadQuery) -> AbstractAsyncContextManager[AsyncIterator[pa.RecordBatch]]:
         """Send the query and stream its rows. The first batch may already be awaited on entering."""
@@ -174,6 +201,21 @@ class Step(Protocol):
         """Yield what comes of one batch: nothing from a write, perhaps many from a call. Steps that consume none
         (read, extract) are given an empty batch once and yield everything they bring in.
         """
+
+
+@runtime_checkable
+class HoldingStep(Step, Protocol):
+    """A step that may keep rows, or a verdict about them, beyond the batch they came with."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is something to flush."""
+
+    def flush(self) -> AsyncGenerator[Batch, None]:
+        """Yield what is held back. Asked before every landing: what has not gone on by then would be missing in it."""
+
+    async def drop(self) -> None:
+        """Forget what is held back and end the work on it: the attempt is over, whichever way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
