@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from inspect import iscoroutine
 from operator import itemgetter
 from types import GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import FunctionFailed, did_you_mean
-from runner.ports import Row, StopFlag
+
+if TYPE_CHECKING:
+    from runner.ports import Row, StopFlag
 
 ROW_ERRORS = (ValueError, KeyError, TypeError)
 """What a function raises for a row that is bad (pydantic's ValidationError is a ValueError); anything else

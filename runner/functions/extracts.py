@@ -10,10 +10,11 @@ from runner.errors import FunctionFailed, RunPipelineError
 from runner.functions.collecting import FAILURES, Collector, Stopped, outputs_of
 from runner.functions.function import Function
 from runner.functions.rows import CHUNK_BYTES, CHUNK_ROWS, outputs_of_async
-from runner.ports import Row, StopFlag
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from runner.ports import Row, StopFlag
 
 
 def chunks(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import FunctionFailed
 from runner.functions.collecting import (
@@ -17,7 +17,9 @@ from runner.functions.collecting import (
     outputs_of,
 )
 from runner.functions.function import Function
-from runner.ports import Row, StopFlag
+
+if TYPE_CHECKING:
+    from runner.ports import Row, StopFlag
 
 CHUNK_ROWS = 10_000
 """How many outputs go on together, at most."""

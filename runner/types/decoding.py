@@ -13,13 +13,14 @@ from json import JSONDecoder
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import RunPipelineError
-from runner.ports import Row
-from runner.specs import ColumnSpec
 from runner.types.schema import arrow_type
 from runner.types.values import EPOCH, show
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from runner.ports import Row
+    from runner.specs import ColumnSpec
 
 
 class UndecodableValue(RunPipelineError):

@@ -10,8 +10,6 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import did_you_mean
-from runner.ports import Batch, Row
-from runner.specs import ColumnSpec
 from runner.types.casting import SchemaMismatch, cast_column
 from runner.types.columns import array_of
 from runner.types.schema import arrow_schema, arrow_type
@@ -19,6 +17,9 @@ from runner.types.values import show
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from runner.ports import Batch, Row
+    from runner.specs import ColumnSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from runner.specs import ColumnSpec
-
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from runner.specs import ColumnSpec
 
 NUMERIC_PRECISION = 38
 """Digits of a `numeric` value, before and after the point."""
