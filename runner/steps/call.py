@@ -11,8 +11,7 @@ from runner.functions import Drained, Function, call_batch, call_batch_async, dr
 from runner.ports import BadRow, Batch, FunctionThreads, Row, StepContext, StepCounts
 from runner.quarantine import BadRowGate, bad_row
 from runner.specs import CallSpec
-from runner.types import decode_rows
-from runner.types.inferring import columns_of
+from runner.types.shapes import arrow_of, row_at, rows_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,7 +70,7 @@ class CallStep:
         Each piece of a plain function is one trip to a thread, and the first one includes making the rows.
         """
         if self._function.is_async:
-            rows = await self._in_thread(partial(self._as_rows, batch))
+            rows = await self._in_thread(partial(rows_of, batch, self._context.input_columns))
             async with aclosing(
                 drain_rows_async(self._function, rows, self._arguments, **self._drain_options)
             ) as drained:
@@ -83,10 +82,15 @@ class CallStep:
             yield found
 
     def _pieces(self, batch: Batch) -> Iterator[Drained]:
-        yield from drain_rows(self._function, self._as_rows(batch), self._arguments, **self._drain_options)
+        yield from drain_rows(
+            self._function,
+            rows_of(batch, self._context.input_columns),
+            self._arguments,
+            **self._drain_options,
+        )
 
     async def _call_batch(self, batch: Batch) -> pa.RecordBatch:
-        arrow = await self._in_thread(partial(_as_arrow, batch))
+        arrow = await self._in_thread(partial(arrow_of, batch))
         if self._function.is_async:
             return await call_batch_async(self._function, arrow, self._arguments)
         return await self._in_thread(partial(call_batch, self._function, arrow, self._arguments))
@@ -96,38 +100,15 @@ class CallStep:
         if drained.failures:
             failures = drained.failures
             await self._gate.take(
-                [self._bad_row(self._row(batch, bad.index), bad.reason) for bad in failures]
+                [
+                    self._bad_row(row_at(batch, bad.index, self._context.input_columns), bad.reason)
+                    for bad in failures
+                ]
             )
 
     def _bad_row(self, row: Row, reason: str) -> BadRow:
         return bad_row(self._step_id, row, key=self._context.key_of(row), reason=reason)
 
-    def _row(self, batch: Batch, index: int) -> Row:
-        if batch.rows is not None:
-            return batch.rows[index]
-        if batch.arrow is not None:
-            return self._as_rows(Batch(1, arrow=batch.arrow.slice(index, 1)))[0]
-        return {name: values[index] for name, values in (batch.columns or {}).items()}
-
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work for this step in a thread that stops with it."""
         return await self._threads.run(work, self._context.stop, f"function {self._function.name}")
-
-    def _as_rows(self, batch: Batch) -> list[Row]:
-        """Return a batch of any shape as dictionaries that a function may change."""
-        if batch.rows is not None:
-            return [dict(row) for row in batch.rows]
-        if batch.arrow is not None:
-            known = {column.name: column for column in self._context.input_columns}
-            return decode_rows(batch.arrow, columns_of(batch.arrow.schema, known))
-        columns = batch.columns or {}
-        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _as_arrow(batch: Batch) -> pa.RecordBatch:
-    """Return a batch for a batch function. Rows of an earlier row function carry no declaration: Arrow infers."""
-    import pyarrow as pa
-
-    if batch.arrow is not None:
-        return batch.arrow
-    return pa.RecordBatch.from_pylist(batch.rows or [])

@@ -13,14 +13,13 @@ from json import JSONDecoder
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import RunPipelineError
-from runner.types.schema import arrow_type
+from runner.types.schema import ColumnLike, arrow_type
 from runner.types.values import EPOCH, show
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from runner.ports import Row
-    from runner.specs import ColumnSpec
 
 
 class UndecodableValue(RunPipelineError):
@@ -38,7 +37,7 @@ class UndecodableValue(RunPipelineError):
         return f"column {self.column!r} holds {self.value}; expected {self.expected}"
 
 
-def decode_rows(batch: pa.RecordBatch, columns: Sequence[ColumnSpec]) -> list[Row]:
+def decode_rows(batch: pa.RecordBatch, columns: Sequence[ColumnLike]) -> list[Row]:
     """Return the rows of a batch as dictionaries of the named columns, in that order.
 
     Timestamps become aware UTC datetimes, `numeric` Decimal, `json` the value that its text stands for. The
@@ -51,7 +50,7 @@ def decode_rows(batch: pa.RecordBatch, columns: Sequence[ColumnSpec]) -> list[Ro
     return _row_maker(tuple(column.name for column in columns))(*lists)
 
 
-def _values(array: pa.Array, column: ColumnSpec) -> list[Any]:
+def _values(array: pa.Array, column: ColumnLike) -> list[Any]:
     match column.type:
         case "timestamp":
             return _times(array, column.name)
@@ -61,7 +60,7 @@ def _values(array: pa.Array, column: ColumnSpec) -> list[Any]:
             return _plain(array, column)
 
 
-def _plain(array: pa.Array, column: ColumnSpec) -> list[Any]:
+def _plain(array: pa.Array, column: ColumnLike) -> list[Any]:
     try:
         values: list[Any] = array.to_pylist()
     except (OverflowError, ValueError) as error:

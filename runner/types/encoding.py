@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from runner.errors import did_you_mean
 from runner.types.casting import SchemaMismatch, cast_column
 from runner.types.columns import array_of
-from runner.types.schema import arrow_schema, arrow_type
+from runner.types.schema import ColumnLike, arrow_schema, arrow_type
 from runner.types.values import show
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from runner.ports import Batch, Row
-    from runner.specs import ColumnSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class RowEncoder:
     None, or a column that is not given, is NULL; where it is `required` or part of `key`, the row is bad.
     """
 
-    def __init__(self, columns: Sequence[ColumnSpec], *, key: Sequence[str] = ()) -> None:
+    def __init__(self, columns: Sequence[ColumnLike], *, key: Sequence[str] = ()) -> None:
         self.schema: pa.Schema = arrow_schema(columns)
         self._columns = tuple(columns)
         self._names = tuple(column.name for column in columns)
@@ -92,7 +91,7 @@ class RowEncoder:
 
         Raises `SchemaMismatch` for a column that is unknown, occurs twice, or has a type of another meaning.
         """
-        batch = _Encoding(self._names, given.num_rows, partial(_row_of, given))
+        batch = _Encoding(self._names, given.num_rows, partial(row_at, given))
         names = given.schema.names
         for name in names:
             if name not in self._names:
@@ -175,7 +174,8 @@ class _Encoding:
                     self.reject(column, index, reason)
 
 
-def _row_of(batch: pa.RecordBatch, index: int) -> Row:
+def row_at(batch: pa.RecordBatch, index: int) -> Row:
+    """Return one row of a batch, for people: a time that Python has no value for stands as text."""
     row: Row = {}
     for name in batch.schema.names:
         value = batch.column(name)[index]

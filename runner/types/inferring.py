@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from runner.specs import ColumnSpec, ColumnType
+from runner.types.schema import Column, ColumnLike
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def columns_of(schema: pa.Schema, known: Mapping[str, ColumnSpec]) -> list[ColumnSpec]:
+def columns_of(schema: pa.Schema, known: Mapping[str, ColumnLike]) -> list[ColumnLike]:
     """Return a declaration for each field: the known one of that name, else one that follows from the Arrow type.
 
     Arrow knows no JSON, so an undeclared text column stays text.
     """
-    return [
-        known.get(field.name) or ColumnSpec(name=field.name, type=_declared(field.type)) for field in schema
-    ]
+    return [known.get(field.name) or Column(field.name, _declared(field.type)) for field in schema]
 
 
-def _declared(arrow: pa.DataType) -> ColumnType:
+def _declared(arrow: pa.DataType) -> str:
     import pyarrow.types as kinds
 
-    choices: tuple[tuple[Callable[[pa.DataType], bool], ColumnType], ...] = (
+    choices: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
         (kinds.is_boolean, "bool"),
         (kinds.is_integer, "int64"),
         (kinds.is_floating, "float64"),

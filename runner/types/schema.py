@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from runner.specs import ColumnSpec
 
 NUMERIC_PRECISION = 38
 """Digits of a `numeric` value, before and after the point."""
@@ -45,7 +43,31 @@ def arrow_type(column_type: str) -> pa.DataType:
             raise KeyError(column_type)
 
 
-def arrow_schema(columns: Sequence[ColumnSpec]) -> pa.Schema:
+class ColumnLike(Protocol):
+    """What converting needs to know of a column; a declaration (`ColumnSpec`) is one."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def type(self) -> str:
+        """One of `COLUMN_TYPES`."""
+
+    @property
+    def required(self) -> bool:
+        """Whether a row without a value is bad."""
+
+
+class Column(NamedTuple):
+    """A column that no table declares, or whose declaration is elsewhere: it goes to other processes cheaply."""
+
+    name: str
+    type: str
+    required: bool = False
+
+
+def arrow_schema(columns: Sequence[ColumnLike]) -> pa.Schema:
     """Return the schema of a batch of these columns. All fields are nullable: whether a value may be missing
     is checked row by row (`RowEncoder`), because Arrow itself does not enforce it.
     """
