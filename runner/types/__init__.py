@@ -10,5 +10,6 @@ from runner.types.encoding import BadCell, Encoded, RowEncoder, row_at
 from runner.types.schema import Column, ColumnLike, arrow_schema, arrow_type
 
 __all__ = [
-    "BadCell", "Column", "ColumnLike", "Encoded", "RowEncoder", "SchemaMismatch", "UndecodableValue", "arrow_schema", "arrow_type", "decode_rows", "row_at",
+    "BadCell", "Column", "ColumnLike", "Encoded", "RowEncoder", "SchemaMismatch", "UndecodableValue",
+    "arrow_schema", "arrow_type", "decode_rows", "row_at",
 ]  # fmt: skip
