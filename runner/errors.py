@@ -7,6 +7,7 @@
     ├── TimeLimitExceeded       a query, step, job or run took longer than it may      timeout
     ├── FunctionFailed          a project's function raised                            function
     ├── BadRows                 rows that cannot be written, more than allowed         data
+    ├── CheckFailed             rows or a table are not as a check expects             data
     ├── WarehouseError          what a warehouse said                                  query
     │   ├── WarehouseUnavailable                                                       unavailable   retry
     │   ├── WriteConflict                                                              conflict      retry
@@ -183,8 +184,29 @@ class BadRows(RunPipelineError):
         return f"{self.count} bad {noun} ({allowed}): " + "; ".join(self.samples)
 
 
+class CheckFailed(RunPipelineError):
+    """Expectations of severity error that do not hold. `subject` is the table, or the rows on their way; `findings`
+    are sentences, one for each expectation that failed: how many rows are against it, and some of them.
+    """
+
+    category = "data"
+
+    def __init__(self, step_id: str, subject: str, findings: Sequence[str]) -> None:
+        super().__init__(step_id, subject, findings)
+        self.step_id = step_id
+        self.subject = subject
+        self.findings = tuple(findings)
+
+    def __str__(self) -> str:
+        failed = "1 expectation" if len(self.findings) == 1 else f"{len(self.findings)} expectations"
+        return "\n".join([f"check {self.step_id} of {self.subject}: {failed} failed", *self.findings])
+
+
 class WarehouseError(RunPipelineError):
-    """What a warehouse answered. `statement` is the head of the SQL it was asked, without values."""
+    """What a warehouse answered. `statement` is the head of the SQL it was asked, without values.
+
+    `step_id` and `place` (`file:line`) are set where the SQL is that of a step of the project.
+    """
 
     category = "query"
 
@@ -194,9 +216,12 @@ class WarehouseError(RunPipelineError):
         self.message = message
         self.statement = statement
         self.hint = hint
+        self.step_id = ""
+        self.place = ""
 
     def __str__(self) -> str:
-        text = f"{self.engine}: {self.message}"
+        text = f"{self.place}: " if self.place else ""
+        text += f"{self.engine}: {self.message}"
         if self.hint:
             text += f" ({self.hint})"
         return text

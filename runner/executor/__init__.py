@@ -121,7 +121,8 @@ class JobExecutor:
             job_run_id=run.job_run_id, run_id=shared.run_id, stamp=run.started_at,
         )  # fmt: skip
         async with AsyncExitStack() as stack:
-            writer = await stack.enter_async_context(shared.warehouse.writer(spec)) if spec.targets else None
+            lands = spec.targets or spec.actions
+            writer = await stack.enter_async_context(shared.warehouse.writer(spec)) if lands else None
             await Attempt(shared, run, spec, writer).execute()
 
     def _finish(self, run: JobRun, *, cancelled: bool) -> Status:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from runner.errors import RunPipelineError, TimeLimitExceeded
+from runner.errors import CheckFailed, RunPipelineError, TimeLimitExceeded, WarehouseError
 from runner.events import Event, Landed, Noticed, StepProgress
 from runner.executor.chain import Chain, Node, parents
 from runner.executor.contexts import ContextMaker
 from runner.executor.job_run import JobRun
-from runner.executor.landing import notices
+from runner.executor.landing import notices, rows_by_table
 from runner.ports import (
     HoldingStep,
     LandingResult,
@@ -51,9 +51,11 @@ class Attempt:
     ) -> None:
         self._surroundings = surroundings
         self._run = run
+        self._landing = landing
         self._writer = writer
         self._stop = StopFlag()
         self._landings = 0
+        self._always_lands = landing.always_lands
         self._chain = Chain(
             run.meter,
             default_limit=surroundings.step_limit,
@@ -93,8 +95,12 @@ class Attempt:
         """Make the steps, tie them together, and return those that bring rows in."""
         build = self._surroundings.build_step
         specs = self._run.job.spec.steps
+        landing = {part.step_id for part in (*self._landing.targets, *self._landing.actions)}
         nodes = {
-            spec.step_id: Node(spec, spec.op, build(spec, self._contexts.context(spec))) for spec in specs
+            spec.step_id: Node(
+                spec, spec.op, build(spec, self._contexts.context(spec)), lands=spec.step_id in landing
+            )
+            for spec in specs
         }
         roots = []
         for step_id, parent in parents(specs).items():
@@ -112,20 +118,29 @@ class Attempt:
             await self._land()
 
     async def _land(self) -> None:
-        """Land what is staged. The time is the last write's, less what the landing says the others took."""
+        """Land what is staged. The time is that of the last step which lands, less what the landing says the others
+        took.
+        """
         if self._writer is None:
             return
-        last = [node for node in self._run.nodes if node.op == "write"][-1]
+        last = [node for node in self._run.nodes if node.lands][-1]
+        for node in self._run.nodes:
+            # A replacement always runs: that no row came is what the table is to say.
+            node.started |= isinstance(node.spec, WriteSpec) and node.spec.mode == "replace"
         try:
             with self._chain.charged_to(last):
                 result = await self._writer.land(self._landings)
         except (anyio.get_cancelled_exc_class(), TimeLimitExceeded):
             await self._look_for_marker(self._writer, last)
             raise
+        except (CheckFailed, WarehouseError) as error:
+            self._chain.failed = self._node(error.step_id) or last
+            raise
         self._landings += 1
-        for target in result.targets[:-1]:
-            self._run.meter.move(last.step_id, target.step_id, int(target.duration_ms * 1e6))
-        if did_something(result):
+        for part in result.parts:
+            if part.step_id != last.step_id:
+                self._run.meter.move(last.step_id, part.step_id, int(part.duration_ms * 1e6))
+        if self._always_lands or did_something(result):
             self._run.landed.append(result)
             self._tell(result)
 
@@ -133,10 +148,13 @@ class Attempt:
         run = self._run
         self._surroundings.emit(
             Landed(run_id=run.pipeline_run_id, job_run_id=run.job_run_id, job_id=run.job.job_id,
-                   batch=result.batch, rows={str(target.table): target.written for target in result.targets})
+                   batch=result.batch, rows=rows_by_table(self._landing, result))
         )  # fmt: skip
         for level, code, step_id, message, details in notices(result):
             self._notice(level, code, step_id, message, details)
+
+    def _node(self, step_id: str) -> Node | None:
+        return next((node for node in self._run.nodes if node.step_id == step_id), None)
 
     async def _look_for_marker(self, writer: Writer, last: Node) -> None:
         """Note a landing that was committed although it was stopped: a commit cannot be interrupted."""
@@ -183,4 +201,4 @@ def did_something(result: LandingResult) -> bool:
     """Tell whether a landing left anything behind, or read anything worth telling."""
     rows = any(target.staged or target.deleted for target in result.targets)
     keys = any(match.read or match.null_keys for match in result.matches)
-    return bool(rows or keys or result.quarantined)
+    return bool(rows or keys or result.actions or result.quarantined)

@@ -21,11 +21,14 @@ from runner.specs import StepSpec
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A step in its place: what it takes, who takes what it gives, and whether it was ever asked."""
+    """A step in its place: what it takes, who takes what it gives, whether it was ever asked, and whether it does
+    its work (or the last of it) in the landing.
+    """
 
     spec: StepSpec
     op: str
     step: Step
+    lands: bool = False
     children: list[Node] = field(default_factory=list)
     started: bool = False
 

@@ -87,7 +87,7 @@ class JobRun:
                 duration_ms=duration_ms,
                 busy_ms=duration_ms,
                 rows_read=counts.rows_read,
-                rows_written=written.get(node.step_id, 0) if node.op == "write" else None,
+                rows_written=written.get(node.step_id, 0) if node.lands and node.op != "check" else None,
                 rows_in=counts.rows_in,
                 rows_out=counts.rows_out,
                 batches=counts.batches,
@@ -101,8 +101,8 @@ class JobRun:
             return Status.CANCELLED
         if node.step_id == self.failed_step:
             return Status.FAILURE
-        # A write whose rows never landed did not succeed, whoever was to blame.
-        if node.op == "write" and self.errors and node.step_id not in self._written():
+        # What never landed did not succeed, whoever was to blame.
+        if node.lands and self.errors and node.step_id not in self._landed_steps():
             return Status.SKIPPED
         return Status.SUCCESS
 
@@ -111,4 +111,9 @@ class JobRun:
         for result in self.landed:
             for target in result.targets:
                 written[target.step_id] = written.get(target.step_id, 0) + target.written
+            for action in result.actions:
+                written[action.step_id] = written.get(action.step_id, 0) + (action.rows or 0)
         return written
+
+    def _landed_steps(self) -> set[str]:
+        return {part.step_id for result in self.landed for part in result.parts}

@@ -12,8 +12,10 @@ from runner.ports import (
     KeyTracking,
     LandingResult,
     LandingSpec,
+    LandingStatement,
     Release,
     WriteTarget,
+    finding_text,
 )
 from runner.specs import ExtractSpec, PlannedJob, ReadSpec, RunPlan, WriteSpec
 
@@ -84,9 +86,30 @@ def notices(result: LandingResult) -> Iterator[Notice]:
                 " the last one was kept"
             )
             yield "info", "rows.duplicate_keys", target.step_id, message, {"duplicates": target.duplicates}
+    for action in result.actions:
+        for finding in action.findings:
+            details = {"expectation": finding.expectation, "count": finding.count}
+            yield "warning", "check.failed", action.step_id, finding_text(finding), details
     if result.quarantined:
         message = f"{_counted(result.quarantined, 'bad row')} went to ops.quarantine"
         yield "warning", "rows.quarantined", "", message, {"rows": result.quarantined}
+
+
+def rows_by_table(spec: LandingSpec, result: LandingResult) -> dict[str, int]:
+    """Return how many rows a landing wrote, per table name. A statement of several tables tells only their sum, so
+    its rows stand under all their names.
+    """
+    names = {
+        action.step_id: ", ".join(map(str, action.writes))
+        for action in spec.actions
+        if isinstance(action, LandingStatement)
+    }
+    written = [(str(target.table), target.written) for target in result.targets]
+    written += [(names[part.step_id], part.rows or 0) for part in result.actions if part.step_id in names]
+    rows: dict[str, int] = {}
+    for name, count in written:
+        rows[name] = rows.get(name, 0) + count
+    return rows
 
 
 def _match_notices(match: KeyMatch) -> Iterator[Notice]:

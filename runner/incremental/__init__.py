@@ -4,7 +4,6 @@ from runner.incremental.counts import count_statement, missing_statement, quaran
 from runner.incremental.keys import key_text
 from runner.incremental.reads import (
     NewRows,
-    Statement,
     check_keys,
     key_types,
     query_columns,
@@ -17,7 +16,6 @@ __all__ = [
     "PROBES",
     "SAMPLED",
     "NewRows",
-    "Statement",
     "affixes",
     "check_keys",
     "count_statement",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from runner.ddl import PROCESSED_KEYS
-from runner.incremental.reads import NewRows, Statement, check_keys
-from runner.ports import IncrementalRead, ReadQuery
+from runner.incremental.reads import NewRows, check_keys
+from runner.ports import IncrementalRead, ReadQuery, Statement
 from runner.sql import Dialect, Parameters, conditions, qualified, quote
 
 

@@ -9,22 +9,12 @@ source is not newer). Rules and traps: REQUIREMENTS 0.1 to 0.9, T1, T2, T5.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from runner.ddl import PROCESSED_KEYS
 from runner.errors import ConfigurationError, Problem
-from runner.ports import IncrementalRead, ReadQuery, Release
+from runner.ports import IncrementalRead, ReadQuery, Release, Statement
 from runner.specs import TableSpec
 from runner.sql import Dialect, Parameters, column_list, conditions, qualified, quote
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
-    """SQL text with named placeholders, and the values for them."""
-
-    text: str
-    values: dict[str, Any] = field(default_factory=dict)
 
 
 def query_columns(query: ReadQuery) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ from runner.ports.values import (
     TableShape,
     TargetLanding,
     WriteTarget,
+    finding_text,
 )
 from runner.records import PipelineRun, RunRecord
 from runner.specs import ColumnSpec, Filter, RunPlan, TableRef, TableSpec
@@ -83,6 +84,7 @@ __all__ = [
     "Warehouse",
     "WriteTarget",
     "Writer",
+    "finding_text",
 ]
 
 T = TypeVar("T")
@@ -158,6 +160,11 @@ class Warehouse(Protocol):
 
     async def greatest(self, table: TableSpec, column: str, filters: Sequence[Filter]) -> Any:
         """Return the greatest value of a column among the rows that match, or None."""
+
+    async def greatest_by(
+        self, table: TableSpec, column: str, by: str, filters: Sequence[Filter]
+    ) -> Mapping[Any, Any]:
+        """Return the greatest value of a column for each value of the column `by`. NULL is left out on both sides."""
 
     async def count(self, query: ReadQuery) -> IncrementalCounts:
         """Count for an incremental query (without its limit) what is new, present, remembered, without key."""

@@ -23,6 +23,14 @@ class StopFlag:
     stopped: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """SQL text with named placeholders as the engine writes them, and the values for them."""
+
+    text: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
 # --- rows between steps ----------------------------------------------------------------------------------
 
 
@@ -164,8 +172,54 @@ class KeyTracking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LandingStatement:
+    """A statement of the project's own that a landing executes after the first `after_targets` of its targets.
+
+    `writes` are the tables that it changes; `file` and `line` say where its text begins ("" and 0: not known).
+    """
+
+    step_id: str
+    after_targets: int
+    statement: Statement
+    writes: tuple[TableRef, ...]
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckQuery:
+    """One expectation of a table as SQL. `count` gives one row of one number: how many rows (or facts) are against
+    it; only when there are some is `samples` sent, whose rows show a few of them.
+    """
+
+    expectation: str
+    count: Statement
+    samples: Statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LandingCheck:
+    """Expectations of a table that a landing looks at after the first `after_targets` of its targets. What
+    `severity: error` finds raises `CheckFailed`, and nothing has landed.
+    """
+
+    step_id: str
+    after_targets: int
+    table: TableRef
+    queries: tuple[CheckQuery, ...]
+    severity: Literal["error", "warn"] = "error"
+
+
+LandingAction = LandingStatement | LandingCheck
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LandingSpec:
-    """Everything a landing will do besides the rows. `stamp` fills set_on_insert/set_on_write columns."""
+    """Everything a landing will do besides the rows. `stamp` fills set_on_insert/set_on_write columns.
+
+    `actions` stand in the order of their steps. A landing that has some always happens, also when nothing was
+    staged; one may consist of them alone.
+    """
 
     job_id: str
     job_run_id: str
@@ -173,6 +227,20 @@ class LandingSpec:
     stamp: datetime
     targets: tuple[WriteTarget, ...]
     tracking: tuple[KeyTracking, ...] = ()
+    actions: tuple[LandingAction, ...] = ()
+
+    @property
+    def writes(self) -> tuple[TableRef, ...]:
+        """The tables that the landing changes, sorted: the order in which writers take their locks."""
+        written = {target.table.ref for target in self.targets}
+        for action in self.actions:
+            written.update(action.writes if isinstance(action, LandingStatement) else ())
+        return tuple(sorted(written))
+
+    @property
+    def always_lands(self) -> bool:
+        """Whether it happens also when nothing was staged: it replaces a table, or has actions."""
+        return bool(self.actions) or any(target.mode == "replace" for target in self.targets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +274,9 @@ class KeyMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetLanding:
-    """What one write of a landing did, in rows. `duration_ms` is its share of the transaction."""
+    """What one write of a landing did, in rows. `deleted`: rows that were there before and had to go.
+    `duration_ms` is its share of the transaction.
+    """
 
     step_id: str
     table: TableRef
@@ -218,15 +288,48 @@ class TargetLanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """An expectation that does not hold: how many rows (or facts) are against it, and some of them."""
+
+    expectation: str
+    count: int
+    samples: tuple[Row, ...] = ()
+
+
+def finding_text(finding: Finding) -> str:
+    """Say a finding in a sentence: the expectation, how many are against it, and a few of them."""
+    text = f"{finding.expectation}: {finding.count:,}"
+    return f"{text}, for example {', '.join(map(str, finding.samples))}" if finding.samples else text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionLanding:
+    """What one action of a landing did: rows that its statement changed (None: it has none), what its check found
+    (`severity: warn`), and its share of the transaction.
+    """
+
+    step_id: str
+    rows: int | None = None
+    findings: tuple[Finding, ...] = ()
+    duration_ms: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LandingResult:
     """A committed landing. `quarantined` counts rows put into `ops.quarantine`."""
 
     batch: int
     targets: tuple[TargetLanding, ...]
+    actions: tuple[ActionLanding, ...] = ()
     matches: tuple[KeyMatch, ...] = ()
     quarantined: int = 0
     duration_ms: float = 0
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[TargetLanding | ActionLanding, ...]:
+        """What each step did that landed."""
+        return (*self.targets, *self.actions)
 
 
 # --- tables ----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import anyio
 import anyio.lowlevel
 
 from runner.ddl import EVENT_LOG, PROCESSED_KEYS
-from runner.errors import TimeLimitExceeded
+from runner.errors import TimeLimitExceeded, WarehouseError
 from runner.incremental import PROBES, SAMPLED, affixes, check_keys, key_text, query_columns, read_statement
 from runner.ports import (
     IncrementalCounts,
@@ -26,6 +26,7 @@ from runner.ports import (
     LandingSpec,
     ReadQuery,
     Row,
+    Statement,
     TableChange,
     TableShape,
     Writer,
@@ -35,6 +36,7 @@ from runner.sql import DUCKDB
 from runner.testing.memory_reads import Comparison
 from runner.testing.memory_tables import (
     ENGINE,
+    NO_SQL,
     MemoryTable,
     Tables,
     find,
@@ -104,6 +106,16 @@ class MemoryWarehouse:
     def statement(self, query: ReadQuery) -> str:
         """Return the SQL that a warehouse would be sent: for people."""
         return read_statement(query, DUCKDB).text
+
+    @asynccontextmanager
+    async def query(
+        self, statement: Statement, *, batch_rows: int = 10_000
+    ) -> AsyncIterator[AsyncIterator[pa.RecordBatch]]:
+        """Refuse it. Raises `WarehouseError`."""
+        del statement, batch_rows
+        await anyio.lowlevel.checkpoint()
+        raise WarehouseError(ENGINE, NO_SQL)
+        yield
 
     @asynccontextmanager
     async def read(self, query: ReadQuery) -> AsyncIterator[AsyncIterator[pa.RecordBatch]]:

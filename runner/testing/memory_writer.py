@@ -17,7 +17,16 @@ from runner.ids import new_ulid
 from runner.ports import BadRow, KeyMatch, LandingResult, LandingSpec, Row, TargetLanding, WriteTarget
 from runner.specs import TableRef
 from runner.testing.memory_reads import Comparison
-from runner.testing.memory_tables import ENGINE, MemoryTable, Tables, comparable, find, moment, to_rows
+from runner.testing.memory_tables import (
+    ENGINE,
+    NO_SQL,
+    MemoryTable,
+    Tables,
+    comparable,
+    find,
+    moment,
+    to_rows,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,17 +67,20 @@ class MemoryWriter:
         return self._has_marker(batch)
 
     async def land(self, batch: int = 0) -> LandingResult:
-        """Put everything that is staged in place."""
+        """Put everything that is staged in place. Raises `WarehouseError` for a landing with actions: no SQL here."""
+        if self._spec.actions:
+            raise WarehouseError(ENGINE, NO_SQL)
         started = monotonic_ns()
         async with AsyncExitStack() as locks:
-            for ref in sorted({target.table.ref for target in self._spec.targets}):
+            for ref in self._spec.writes:
                 await locks.enter_async_context(self._lock(ref))
             await anyio.lowlevel.checkpoint()
             result = self._land(batch)
         return replace(result, duration_ms=(monotonic_ns() - started) / 1e6)
 
     def _land(self, batch: int) -> LandingResult:
-        nothing = not (any(self._rows) or any(self._keys.values()) or self._bad_rows)
+        staged = any(self._rows) or any(self._keys.values()) or self._bad_rows
+        nothing = not staged and not self._spec.always_lands
         repeated = not nothing and self._has_marker(batch)
         if nothing or repeated:
             targets = tuple(
@@ -98,8 +110,12 @@ class MemoryWriter:
         deleted = {number: self._delete(working, number, one) for number, one in comparisons.items()}
         targets = []
         for number, (target, rows) in enumerate(zip(self._spec.targets, self._rows, strict=True)):
-            written, duplicates = self._write(find(working, target.table.ref), target, rows)
             gone = sum(count for n, count in deleted.items() if self._spec.tracking[n].target == number)
+            table = find(working, target.table.ref)
+            if target.mode == "replace":
+                gone += len(table.rows)
+                table.rows = []
+            written, duplicates = self._write(table, target, rows)
             targets.append(
                 _outcome(target, staged=len(rows), written=written, duplicates=duplicates, deleted=gone)
             )

@@ -96,7 +96,7 @@ class Database:
             yield
             self._commit(cursor)
         except BaseException:
-            _rollback(cursor)
+            rollback(cursor)
             raise
 
     def _commit(self, cursor: duckdb.DuckDBPyConnection) -> None:
@@ -150,7 +150,7 @@ class Database:
         )
 
 
-def _rollback(cursor: duckdb.DuckDBPyConnection) -> None:
+def rollback(cursor: duckdb.DuckDBPyConnection) -> None:
     """Roll back, whatever happens: the error that led here is the one to tell. While a call is being cancelled the
     interrupts go on, every 20 ms, and one may hit the ROLLBACK (seen), which then has to be sent again.
     """

@@ -20,6 +20,7 @@ ENGINE = "duckdb"
 _HELD = re.compile(
     r"Could not set lock on file.*?(?:held in (?P<program>\S+))?\s*\(PID (?P<pid>\d+)\)", re.DOTALL
 )
+_LINE = re.compile(r"^LINE (\d+): ", re.MULTILINE)
 _STATEMENT_LENGTH = 500
 DRIVER_ERRORS = (duckdb.Error, OSError, pa.ArrowException)
 """What DuckDB and its Arrow readers raise. An error inside a reader comes as `OSError` or an Arrow exception."""
@@ -48,6 +49,12 @@ def translate(error: BaseException, statement: str = "") -> RunPipelineError:
 def is_invalidated(error: BaseException) -> bool:
     """Tell whether the whole instance must be closed and opened again before anything else can work."""
     return isinstance(error, duckdb.FatalException) or "database has been invalidated" in str(error)
+
+
+def line_of(error: BaseException) -> int:
+    """Return the line of the statement that DuckDB complains about, counted from 1; 0: it names none."""
+    found = _LINE.search(str(error))
+    return int(found[1]) if found else 0
 
 
 def _message(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""One landing: everything that is staged, in one transaction, its marker last."""
+"""One landing: everything that is staged and the job's own statements and checks, in one transaction, marker last."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pyarrow as pa
 from runner.clock import monotonic_ns, utc_now
 from runner.ddl import LANDINGS, QUARANTINE
 from runner.ids import new_ulid
-from runner.ports import BadRow, KeyMatch, LandingResult, LandingSpec, TargetLanding
+from runner.ports import ActionLanding, BadRow, KeyMatch, LandingResult, LandingSpec, TargetLanding
 from runner.sql import column_list, qualified, quote
+from runner.warehouses.duckdb.actions import perform
 from runner.warehouses.duckdb.arrow import arrow_schema
 from runner.warehouses.duckdb.calls import Cursor
 from runner.warehouses.duckdb.database import Database
@@ -83,16 +84,34 @@ class Landing:
     def _transact(self, matches: dict[int, KeyMatch]) -> LandingResult:
         with self._database.transaction(self._cursor):
             deleted = {number: tracked.delete_released() for number, tracked in self._tracked.items()}
-            targets = tuple(self._land(number, deleted) for number in range(len(self._stages)))
+            targets, actions = self._in_order(deleted)
             self._quarantine()
             remembered = tuple(
                 replace(match, remembered=self._tracked[number].remember(match))
                 for number, match in matches.items()
             )
-            self._mark(sum(target.written for target in targets))
+            changed = sum(action.rows or 0 for action in actions)
+            self._mark(sum(target.written for target in targets) + changed)
         return LandingResult(
-            batch=self._batch, targets=targets, matches=remembered, quarantined=len(self._bad_rows)
+            batch=self._batch,
+            targets=targets,
+            actions=actions,
+            matches=remembered,
+            quarantined=len(self._bad_rows),
         )
+
+    def _in_order(
+        self, deleted: Mapping[int, int]
+    ) -> tuple[tuple[TargetLanding, ...], tuple[ActionLanding, ...]]:
+        """Upsert the targets and perform the actions, in the order of their steps."""
+        targets: list[TargetLanding] = []
+        actions: list[ActionLanding] = []
+        for number in range(len(self._stages) + 1):
+            due = [action for action in self._spec.actions if action.after_targets == number]
+            actions += [perform(self._cursor, action) for action in due]
+            if number < len(self._stages):
+                targets.append(self._land(number, deleted))
+        return tuple(targets), tuple(actions)
 
     def _land(self, number: int, deleted: Mapping[int, int]) -> TargetLanding:
         started = monotonic_ns()
@@ -105,7 +124,8 @@ class Landing:
             staged=stage.rows,
             written=written,
             duplicates=upsert.duplicates,
-            deleted=sum(count for n, count in deleted.items() if self._spec.tracking[n].target == number),
+            deleted=upsert.deleted
+            + sum(count for n, count in deleted.items() if self._spec.tracking[n].target == number),
             duration_ms=(monotonic_ns() - started) / 1e6,
         )
 

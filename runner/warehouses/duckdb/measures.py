@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from runner.incremental import Statement, count_statement, missing_statement, quarantined_statement
-from runner.ports import IncrementalCounts, IncrementalRead, ReadQuery
+from runner.incremental import count_statement, missing_statement, quarantined_statement
+from runner.ports import IncrementalCounts, IncrementalRead, ReadQuery, Statement
 from runner.specs import Filter, TableSpec
 from runner.sql import DUCKDB, Parameters, conditions, qualified, quote
 from runner.warehouses.duckdb.calls import Cursor
@@ -52,8 +52,19 @@ def greatest(cursor: Cursor, table: TableSpec, column: str, filters: Sequence[Fi
     where = _where(table, filters, parameters)
     text = f"SELECT max({quote(column)}) AS greatest FROM {qualified(table.ref)}{where}"
     # Through Arrow: DuckDB's own conversion of times needs pytz.
-    value = cursor.sql(text, params=parameters.values or None).to_arrow_table().column(0)[0].as_py()
-    return value.astimezone(UTC) if isinstance(value, datetime) else value
+    return _in_utc(cursor.sql(text, params=parameters.values or None).to_arrow_table().column(0)[0].as_py())
+
+
+def greatest_by(
+    cursor: Cursor, table: TableSpec, column: str, by: str, filters: Sequence[Filter]
+) -> dict[Any, Any]:
+    """Return the greatest value of a column for each value of the column `by`, NULL left out on both sides."""
+    parameters = Parameters(DUCKDB)
+    where = _where(table, filters, parameters)
+    text = f"SELECT {quote(by)}, max({quote(column)}) FROM {qualified(table.ref)}{where} GROUP BY 1"
+    found = cursor.sql(text, params=parameters.values or None).to_arrow_table()
+    pairs = zip(found.column(0).to_pylist(), found.column(1).to_pylist(), strict=True)
+    return {_in_utc(key): _in_utc(value) for key, value in pairs if key is not None and value is not None}
 
 
 def count_matching(cursor: Cursor, table: TableSpec, filters: Sequence[Filter]) -> int:
@@ -66,6 +77,10 @@ def count_matching(cursor: Cursor, table: TableSpec, filters: Sequence[Filter]) 
 def count_quarantined(cursor: Cursor, job_id: str) -> int:
     """Count the distinct quarantined keys of a job."""
     return int(fetch(cursor, quarantined_statement(job_id, DUCKDB))[0][0])
+
+
+def _in_utc(value: Any) -> Any:
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def _where(table: TableSpec, filters: Sequence[Filter], parameters: Parameters) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from runner.errors import ConfigurationError, Problem
-from runner.incremental import PROBES, SAMPLED, Statement, affixes
-from runner.ports import IncrementalRead, KeyProfile, ReadQuery
+from runner.incremental import PROBES, SAMPLED, affixes
+from runner.ports import IncrementalRead, KeyProfile, ReadQuery, Statement
 from runner.specs import TableSpec
 from runner.sql import DUCKDB, Parameters, conditions, qualified, quote
 from runner.warehouses.duckdb.calls import Cursor

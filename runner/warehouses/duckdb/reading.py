@@ -1,22 +1,30 @@
-"""Streaming reads: bounded memory, few hops between threads, and readers that are always closed."""
+"""Streaming reads: bounded memory, few hops between threads, and readers that are always closed.
+
+A query of the project's own runs in a read-only transaction: whatever a function in it may do, it changes nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
 import pyarrow as pa
 
-from runner.incremental import Statement
+from runner.errors import WarehouseError
+from runner.ports import Statement
 from runner.warehouses.duckdb.calls import Budget, Calls, Cursor
+from runner.warehouses.duckdb.database import rollback
+from runner.warehouses.duckdb.faults import ENGINE
 
 
 class Reader:
-    """One open query on one cursor. `schema` is what its batches are to be, as declared."""
+    """One open query on one cursor. `schema` is what its batches are to be, as declared; None: a query of the
+    project's own, whose batches are as they come.
+    """
 
     def __init__(
-        self, calls: Calls, cursor: Cursor, statement: Statement, schema: pa.Schema, batch_rows: int
+        self, calls: Calls, cursor: Cursor, statement: Statement, schema: pa.Schema | None, batch_rows: int
     ) -> None:
         self._calls = calls
         self._cursor = cursor
@@ -25,6 +33,7 @@ class Reader:
         self._batch_rows = batch_rows
         self._budget = Budget(calls.time_limit)
         self._reader: pa.RecordBatchReader | None = None
+        self._begun = False
         self._ended = False
 
     async def batches(self) -> AsyncGenerator[pa.RecordBatch, None]:
@@ -39,21 +48,32 @@ class Reader:
 
     async def close(self) -> None:
         """End the query, also in the middle. A cursor with an open reader refuses everything else."""
-        if self._reader is None:
-            return
+        if self._ended and self._schema is not None:
+            self._close()
+        elif self._begun:
+            with anyio.CancelScope(shield=True):
+                await self._calls.on(self._cursor, self._close, self._statement.text)
+
+    def _close(self) -> None:
         reader, self._reader = self._reader, None
-        if self._ended:
+        if reader is not None:
             reader.close()
-            return
-        with anyio.CancelScope(shield=True):
-            await self._calls.on(self._cursor, reader.close, self._statement.text)
+        if self._schema is None:
+            rollback(self._cursor)
+
+    def _open(self) -> pa.RecordBatchReader:
+        self._begun = True
+        if self._schema is None:
+            self._cursor.execute("BEGIN TRANSACTION READ ONLY")
+        # `sql(...)` streams (93 MB for 8M rows); `execute(...)` copies the whole result first (470 MB).
+        relation = self._cursor.sql(self._statement.text, params=self._statement.values or None)
+        _refuse_equal_names(relation.columns)
+        return relation.to_arrow_reader(self._batch_rows)
 
     def _pull(self) -> list[pa.RecordBatch]:
         """Take batches until there are `batch_rows` rows or no more. Blocks."""
         if self._reader is None:
-            # `sql(...)` streams (93 MB for 8M rows); `execute(...)` copies the whole result first (470 MB).
-            relation = self._cursor.sql(self._statement.text, params=self._statement.values or None)
-            self._reader = relation.to_arrow_reader(self._batch_rows)
+            self._reader = self._open()
         found: list[pa.RecordBatch] = []
         rows = 0
         while rows < self._batch_rows:
@@ -64,15 +84,19 @@ class Reader:
                 break
             rows += batch.num_rows
             if batch.num_rows:
-                found.append(batch if batch.schema.equals(self._schema) else batch.cast(self._schema))
+                found.append(self._as_declared(batch))
         return found
+
+    def _as_declared(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        schema = self._schema
+        return batch if schema is None or batch.schema.equals(schema) else batch.cast(schema)
 
 
 @asynccontextmanager
 async def reading(
-    calls: Calls, statement: Statement, schema: pa.Schema, batch_rows: int
+    calls: Calls, statement: Statement, schema: pa.Schema | None, batch_rows: int
 ) -> AsyncIterator[AsyncIterator[pa.RecordBatch]]:
-    """Open a reader on a cursor of its own, and close both whatever happens."""
+    """Open a reader on a cursor of its own, and close both whatever happens. `schema` as for `Reader`."""
     cursor = await calls.take()
     reader = Reader(calls, cursor, statement, schema, batch_rows)
     batches = reader.batches()
@@ -82,3 +106,12 @@ async def reading(
         await batches.aclose()
         await reader.close()
         calls.database.give(cursor)
+
+
+def _refuse_equal_names(columns: Sequence[str]) -> None:
+    """Rows are known by the names of their columns, so each needs one of its own."""
+    for number, name in enumerate(columns):
+        if name in columns[:number]:
+            raise WarehouseError(
+                ENGINE, f"two columns of the result are named {name!r}", hint="name one with AS"
+            )

@@ -4,14 +4,18 @@ Measured with 700,000 rows of 8 columns (2 cores): a window for the last of each
 when a check of 0.07 s has found equal keys. A plain INSERT keeps the order of its rows and so runs on one core
 (1.1 s); a MERGE that matches nothing inserts on all (0.65 s). A MERGE into 7,000,000 rows takes 2.0 s, but 1.35 s as
 a look at the keys and then such an insert, when no key is there yet.
+
+A replaced table is emptied and filled in the landing's transaction: readers see the old rows until its commit, and
+it keeps its columns and constraints. Deleting 1,000,000 rows takes 0.01 s; what they took of the file is used again
+after the next checkpoint (24 replacements in one process: never above five generations, at closing two; a second
+table that is renamed grows the file just as much).
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from runner.incremental import Statement
-from runner.ports import WriteTarget
+from runner.ports import Statement, WriteTarget
 from runner.sql import DUCKDB, Parameters, column_list, qualified, quote
 from runner.warehouses.duckdb.calls import Cursor
 from runner.warehouses.duckdb.staging import NUMBER, Stage
@@ -32,6 +36,7 @@ class Upsert:
         self._stage = stage
         self._stamp = stamp
         self.duplicates = 0
+        self.deleted = 0
         self._keyed = target.mode != "append" and bool(target.key)
 
     def prepare(self) -> None:
@@ -57,7 +62,8 @@ class Upsert:
             self.duplicates = self._stage.rows - distinct
 
     def run(self) -> int:
-        """Return the number of rows written."""
+        """Return the number of rows written; `deleted` counts those that a replacement took away."""
+        self.deleted = self._empty() if self._target.mode == "replace" else 0
         if not self._stage.rows:
             return 0
         statement = landing_statement(
@@ -78,8 +84,13 @@ class Upsert:
             for number in range(passes)
         )
 
+    def _empty(self) -> int:
+        return self._count(f"DELETE FROM {qualified(self._target.table.ref)}")
+
     def _may_match(self) -> bool:
         """Tell whether staged keys may be in the target."""
+        if self._target.mode == "replace":
+            return False
         table = qualified(self._target.table.ref)
         if not self._count(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"):
             return False

@@ -21,6 +21,7 @@ from runner.ports import (
     LandingSpec,
     ReadQuery,
     Row,
+    Statement,
     TableChange,
     TableShape,
     Writer,
@@ -108,6 +109,12 @@ class DuckDBWarehouse:
         shape = self._known.get(query.source.ref)
         return read_statement(query, DUCKDB, row_ids=shape is None or not shape.is_view).text
 
+    def query(
+        self, statement: Statement, *, batch_rows: int = 10_000
+    ) -> AbstractAsyncContextManager[AsyncIterator[pa.RecordBatch]]:
+        """Stream the rows of a query of the project's own, in a read-only transaction."""
+        return reading(self._calls, statement, None, batch_rows)
+
     @asynccontextmanager
     async def read(self, query: ReadQuery) -> AsyncIterator[AsyncIterator[pa.RecordBatch]]:
         """Stream the rows of a query."""
@@ -131,6 +138,12 @@ class DuckDBWarehouse:
     async def greatest(self, table: TableSpec, column: str, filters: Sequence[Filter]) -> Any:
         """Return the greatest value of a column among the rows that match, or None."""
         return await self._calls.once(lambda cursor: measures.greatest(cursor, table, column, filters))
+
+    async def greatest_by(
+        self, table: TableSpec, column: str, by: str, filters: Sequence[Filter]
+    ) -> Mapping[Any, Any]:
+        """Return the greatest value of a column for each value of the column `by`."""
+        return await self._calls.once(lambda cursor: measures.greatest_by(cursor, table, column, by, filters))
 
     async def count(self, query: ReadQuery) -> IncrementalCounts:
         """Count what an incremental query would find new, present, remembered, without key."""

@@ -60,13 +60,14 @@ class DuckDBWriter:
 
     async def land(self, batch: int = 0) -> LandingResult:
         """Commit what is staged, one writer a table at a time. What is staged survives any error."""
-        if not self._bad_rows and not any(stage.rows for stage in self._all_stages()):
+        staged = self._bad_rows or any(stage.rows for stage in self._all_stages())
+        if not staged and not self._spec.always_lands:
             return self._nothing(batch)
         landing = Landing(
             self._calls.database, self._cursor, self._spec, batch, self._stages, self._keys, self._bad_rows
         )
         async with AsyncExitStack() as locks:
-            for ref in sorted({target.table.ref for target in self._spec.targets}):
+            for ref in self._spec.writes:
                 await locks.enter_async_context(self._lock(ref))
             return await self._calls.on(self._cursor, lambda: self._land(landing), "landing")
 

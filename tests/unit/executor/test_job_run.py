@@ -38,7 +38,7 @@ def job_run(*, started: bool = True, landed: bool = False, quarantined: int = 0)
     source, write = planned.spec.steps
     run.nodes = [
         Node(source, "extract", Counted(rows_read=3, rows_out=3, batches=1), started=True),
-        Node(write, "write", Counted(rows_in=3, batches=1), started=started),
+        Node(write, "write", Counted(rows_in=3, batches=1), started=started, lands=True),
     ]
     if landed or quarantined:
         target = TargetLanding(
