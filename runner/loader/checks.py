@@ -13,6 +13,7 @@ from runner.loader.function_checks import FunctionChecks
 from runner.loader.handover import check_handover
 from runner.loader.nodes import Path
 from runner.loader.pieces import check_pieces
+from runner.loader.replacing import check_replacing
 from runner.loader.table_checks import TableChecks
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class JobChecks:
             steps.append(tables.step(number, step))
         check_handover(job, self._reading)
         check_pieces(job, self._reading)
+        check_replacing(job, self._reading.report)
         return replace(job, spec=job.spec.model_copy(update={"steps": tuple(steps)}))
 
     def _known(self, job: LoadedJob, path: Path, what: str, name: str, known: Iterable[str]) -> None:

@@ -81,6 +81,9 @@ class TableChecks:
             if column.type in ("json", "bytes", "bool"):
                 message = f"{column.name!r} is {column.type}, which has no greatest value"
                 self._add((*path, "column"), message)
+        for column in self._columns((*path, "by"), (cursor.by,) if cursor.by else (), table):
+            if column.type == "json":
+                self._add((*path, "by"), f"{column.name!r} is json, which cannot be a key")
         return cursor.model_copy(update={"filters": self._filters((*path, "filters"), cursor.filters, table)})
 
     def _write(self, path: Path, step: WriteSpec) -> None:
@@ -92,7 +95,7 @@ class TableChecks:
         if table is None:
             return
         key = step.key or table.key
-        if step.mode != "append" and not key:
+        if step.mode not in ("append", "replace") and not key:
             message = f"mode {step.mode} needs a key, and {table.ref} declares none"
             self._add(path, message, expected="key: [COLUMN, …]")
         for column in self._columns((*path, "key"), step.key, table):
