@@ -12,9 +12,10 @@ from typing import Any, Literal, Self
 
 from runner.errors import did_you_mean
 from runner.functions.annotations import accepts, as_annotated, expectation, resolve
+from runner.ports import StopFlag
 
-RESERVED = {"connection": "`connection: NAME`", "since": "`cursor: {…}`", "as_of": ""}
-"""Arguments that the engine fills, and the key of the step that makes it do so (none: always)."""
+RESERVED = {"connection": "`connection: NAME`", "since": "`cursor: {…}`", "as_of": "", "stop": ""}
+"""Arguments that the engine fills, and the key of the step that makes it do so (none: no key is needed)."""
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
 _BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
@@ -58,7 +59,7 @@ class Function:
         `op`: call or extract. `given`: the step's `with`. `connection`, `cursor`: whether the step has these
         keys.
         """
-        filled = {"connection": connection, "since": cursor, "as_of": True}
+        filled = {"connection": connection, "since": cursor, "as_of": True, "stop": op == "extract"}
         named = self._named(op)
         return [
             *self._shape_problems(op),
@@ -75,13 +76,14 @@ class Function:
         connection: object = None,
         since: object = None,
         as_of: datetime | None = None,
+        stop: StopFlag | None = None,
     ) -> dict[str, Any]:
         """Return the keyword arguments of a call: the given ones, and the reserved ones that it names.
 
         A str for a parameter annotated `Path` becomes a Path.
         """
         arguments = {name: as_annotated(self._annotations.get(name), value) for name, value in given.items()}
-        reserved = {"connection": connection, "since": since, "as_of": as_of}
+        reserved = {"connection": connection, "since": since, "as_of": as_of, "stop": stop}
         arguments.update(
             (name, value) for name, value in reserved.items() if name in self.signature.parameters
         )
@@ -135,7 +137,7 @@ class Function:
         for name, parameter in named.items():
             if parameter.default is not parameter.empty or name in given or filled.get(name):
                 continue
-            how = f"; the step needs {RESERVED[name]}" if name in RESERVED else ""
+            how = _needed(name, RESERVED[name]) if name in RESERVED else ""
             yield name, f"{self.name} needs an argument {name!r}{how}"
 
     def _mistyped(
@@ -145,6 +147,10 @@ class Function:
             wanted = self._annotations.get(name, Any)
             if name in named and not accepts(wanted, value):
                 yield name, f"{name!r} is {value!r}; {self.name} expects {expectation(wanted)}"
+
+
+def _needed(name: str, key: str) -> str:
+    return f"; the step needs {key}" if key else f"; only an extract has {name!r}"
 
 
 def _shape(signature: inspect.Signature) -> Literal["row", "batch"]:

@@ -15,12 +15,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from runner.events import Event
+from runner.ports.checks import Finding, TableCheck
 from runner.ports.values import (
     ActionLanding,
     BadRow,
     Batch,
-    CheckQuery,
-    Finding,
     IncrementalCounts,
     IncrementalRead,
     KeyMatch,
@@ -41,7 +40,6 @@ from runner.ports.values import (
     TableShape,
     TargetLanding,
     WriteTarget,
-    finding_text,
 )
 from runner.records import PipelineRun, RunRecord
 from runner.specs import ColumnSpec, Filter, RunPlan, TableRef, TableSpec
@@ -53,7 +51,6 @@ __all__ = [
     "ActionLanding",
     "BadRow",
     "Batch",
-    "CheckQuery",
     "EventSink",
     "Finding",
     "FunctionThreads",
@@ -79,12 +76,12 @@ __all__ = [
     "StepCounts",
     "StopFlag",
     "TableChange",
+    "TableCheck",
     "TableShape",
     "TargetLanding",
     "Warehouse",
     "WriteTarget",
     "Writer",
-    "finding_text",
 ]
 
 T = TypeVar("T")
@@ -174,6 +171,11 @@ class Warehouse(Protocol):
 
     async def count_matching(self, table: TableSpec, filters: Sequence[Filter]) -> int:
         """Count the rows of a table that match."""
+
+    async def check(self, check: TableCheck) -> tuple[Finding, ...]:
+        """Return what is against the expectations, in their order: by one statement that counts, and where rows
+        offend one more that shows some of them.
+        """
 
     async def count_quarantined(self, job_id: str) -> int:
         """Count the distinct keys of a job that stand in `ops.processed_keys` for the reason quarantined."""

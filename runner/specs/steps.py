@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from runner.specs.expectations import Expectation, Severity
 from runner.specs.names import (
     Count,
     Duration,
@@ -126,11 +127,15 @@ class Incremental(Spec):
 
 
 class Cursor(Spec):
-    """The greatest value of a column, passed to an extract function as `since` (None for an empty table)."""
+    """The greatest value of a column, passed to an extract function as `since` (None for an empty table).
+
+    With `by`, the name of another column: a mapping of its values to the greatest value of each.
+    """
 
     dataset: Identifier
     table: Identifier
     column: Identifier
+    by: Identifier | None = None
     filters: Filters = ()
 
     @property
@@ -324,17 +329,24 @@ class SqlSpec(StepSpec):
 
 
 class CheckSpec(StepSpec):
-    """Expectations: on the rows that flow through it, or with `dataset` and `table` on a table.
+    """Expectations: on the rows that flow through it, or with `dataset` and `table` on a table, of which `filters`
+    choose the rows.
 
-    A table that the job itself writes is checked in its landing, after the writes before it: what `severity: error`
-    finds keeps the job from landing.
+    A table that the job itself writes before is checked in its landing: what `severity: error` finds keeps the job
+    from landing.
     """
 
     op: Literal["check"]
     dataset: Identifier | None = None
     table: Identifier | None = None
-    expect: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
-    severity: Literal["error", "warn"] = "error"
+    filters: Filters = ()
+    expect: Annotated[tuple[Expectation, ...], Field(min_length=1)]
+    severity: Severity = "error"
+
+    @property
+    def expectations(self) -> tuple[Expectation, ...]:
+        """What is expected, each with its severity and, where columns are looked at one by one, one column."""
+        return tuple(each for item in self.expect for each in item.each(self.severity))
 
     @property
     def ref(self) -> TableRef | None:
@@ -355,6 +367,10 @@ class CheckSpec(StepSpec):
     def _whole_table(self) -> Self:
         if bool(self.dataset) != bool(self.table):
             raise ValueError("a check of a table has both dataset and table")
+        if self.filters and not self.table:
+            raise Misfit(
+                "only the rows of a table can be filtered; expected dataset and table, too", "filters"
+            )
         return self
 
 

@@ -48,6 +48,7 @@ class ExtractStep:
             connection=self._connection,
             since=await self._since(),
             as_of=self._context.plan.as_of,
+            stop=self._context.stop,
         )
         async with aclosing(self._chunks(arguments)) as found:
             async for chunk in found:
@@ -70,13 +71,14 @@ class ExtractStep:
             yield piece
 
     async def _since(self) -> object:
-        """Ask for the cursor's greatest value."""
+        """Ask for the cursor's greatest value, or values."""
         cursor, context = self._spec.cursor, self._context
         if cursor is None:
             return None
-        return await context.warehouse.greatest(
-            context.plan.tables[cursor.ref], cursor.column, cursor.filters
-        )
+        table = context.plan.tables[cursor.ref]
+        if cursor.by:
+            return await context.warehouse.greatest_by(table, cursor.column, cursor.by, cursor.filters)
+        return await context.warehouse.greatest(table, cursor.column, cursor.filters)
 
     async def _new(self, chunk: list[Row] | pa.RecordBatch) -> Batch | None:
         """Complete a chunk, keep what is new, and count it; None when nothing is."""

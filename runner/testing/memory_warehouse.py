@@ -139,6 +139,15 @@ class MemoryWarehouse:
         found = [row for row in find(self.tables, table.ref).rows if row[column] is not None and matches(row)]
         return ordered(found, [column])[-1][column] if found else None
 
+    async def greatest_by(
+        self, table: TableSpec, column: str, by: str, filters: Sequence[Filter]
+    ) -> Mapping[Any, Any]:
+        """Return the greatest value of a column for each value of the column `by`."""
+        await anyio.lowlevel.checkpoint()
+        matches = matcher(table, filters)
+        found = [row for row in find(self.tables, table.ref).rows if row[column] is not None and matches(row)]
+        return {row[by]: row[column] for row in ordered(found, [column]) if row[by] is not None}
+
     async def count(self, query: ReadQuery) -> IncrementalCounts:
         """Count what an incremental query would find new, present, remembered, without key."""
         await anyio.lowlevel.checkpoint()

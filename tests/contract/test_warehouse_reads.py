@@ -62,6 +62,17 @@ async def test_the_greatest_value_and_none_without_rows(open_lab: OpenLab) -> No
         assert await lab.warehouse.greatest(EVENTS, "n", [where("binding", "x")]) == 1
 
 
+async def test_the_greatest_value_of_each_group(open_lab: OpenLab) -> None:
+    async with open_lab(EVENTS) as lab:
+        assert await lab.warehouse.greatest_by(EVENTS, "ts", "binding", ()) == {}
+        await lab.fill(EVENTS, *ROWS)
+        assert await lab.warehouse.greatest_by(EVENTS, "ts", "binding", ()) == {"x": at(1), "y": at(3)}
+        assert await lab.warehouse.greatest_by(EVENTS, "n", "binding", ()) == {"x": 1, "y": -4}
+        assert await lab.warehouse.greatest_by(EVENTS, "binding", "ts", [where("binding", "y")]) == {
+            at(3): "y"
+        }
+
+
 async def test_every_type_comes_back_as_declared(open_lab: OpenLab) -> None:
     row = (
         "k", -(2**63), 1.5, Decimal("12345678901234567890123456789.123456789"), True,

@@ -23,6 +23,11 @@ def fetch(cursor: Cursor, statement: Statement) -> list[tuple[Any, ...]]:
     return cursor.execute(statement.text, statement.values or None).fetchall()
 
 
+def table(cursor: Cursor, statement: Statement) -> pa.Table:
+    """Run a statement and return its rows as Arrow: DuckDB's own conversion of times needs pytz."""
+    return cursor.sql(statement.text, params=dict(statement.values) or None).to_arrow_table()
+
+
 def count(cursor: Cursor, query: ReadQuery, *, remembered: bool) -> IncrementalCounts:
     """Count how the source rows of an incremental query stand."""
     total, new, present, held, null_key, stale = fetch(

@@ -13,8 +13,10 @@ import anyio.to_thread
 import pyarrow as pa
 
 from runner.ddl import PROCESSED_KEYS
+from runner.expectations import table_findings
 from runner.incremental import query_columns, read_statement
 from runner.ports import (
+    Finding,
     IncrementalCounts,
     IncrementalRead,
     KeyProfile,
@@ -23,6 +25,7 @@ from runner.ports import (
     Row,
     Statement,
     TableChange,
+    TableCheck,
     TableShape,
     Writer,
 )
@@ -157,6 +160,12 @@ class DuckDBWarehouse:
     async def count_matching(self, table: TableSpec, filters: Sequence[Filter]) -> int:
         """Count the rows of a table that match."""
         return await self._calls.once(lambda cursor: measures.count_matching(cursor, table, filters))
+
+    async def check(self, check: TableCheck) -> tuple[Finding, ...]:
+        """Return what is against the expectations of a table."""
+        return await self._calls.once(
+            lambda cursor: table_findings(check, DUCKDB, lambda statement: measures.table(cursor, statement))
+        )
 
     async def count_quarantined(self, job_id: str) -> int:
         """Count the distinct keys of a job that are remembered as quarantined."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from runner.functions import Function
-from runner.ports import Row
+from runner.ports import Row, StopFlag
 
 if TYPE_CHECKING:
     import pyarrow as arrow
@@ -216,6 +216,19 @@ def test_arguments_hold_what_is_given_and_what_the_signature_reserves() -> None:
     assert filled == {"folder": Path("inbox"), "connection": "c", "since": 5, "as_of": as_of}
     assert of(plain).arguments({"factor": 2}, connection="c", since=5, as_of=as_of) == {"factor": 2}
     assert of(anything).arguments({}, as_of=as_of) == {}
+
+
+def test_an_extract_can_take_the_stop_flag_and_a_call_cannot() -> None:
+    def waits(row: Row, *, stop: StopFlag) -> Row:
+        return row
+
+    def fetches(stop: StopFlag) -> list[Row]:
+        return []
+
+    flag = StopFlag()
+    assert of(fetches).arguments({}, stop=flag) == {"stop": flag}
+    assert problems(fetches, "extract") == []
+    assert problems(waits) == [("stop", "jobs.test:f needs an argument 'stop'; only an extract has 'stop'")]
 
 
 @pytest.mark.parametrize(
