@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from runner.errors import Problem, RunPipelineError
-from runner.functions import Function, FunctionNotFound, load_function, load_package
+from runner.functions import (
+    Function,
+    FunctionNotFound,
+    load_extract,
+    load_function,
+    load_package,
+    source_problems,
+)
 from runner.loader.declarations import LoadedJob
 from runner.loader.documents import Report
 from runner.loader.nodes import Path
@@ -30,18 +37,23 @@ class FunctionChecks:
         if not isinstance(step, ExtractSpec | CallSpec) or not self._package():
             return
         path: Path = ("steps", number)
-        function = self._find(step.callee if isinstance(step, ExtractSpec) else step.function)
+        named: Path = (*path, _key_of(step))
+        function = self._find(step)
         if isinstance(function, FunctionNotFound):
-            self.report.add(job.document, (*path, "function"), function.problem, hint=function.near)
+            self.report.add(job.document, named, function.problem, hint=function.near)
             return
-        cursor = isinstance(step, ExtractSpec) and step.cursor is not None
-        problems = function.problems(
-            step.op, step.with_, connection=step.connection is not None, cursor=cursor
-        )
-        for argument, text in problems:
+        for argument, text in self._problems(function, step):
             message, _, expected = text.partition("; expected ")
-            place = (*path, "with", argument) if argument in step.with_ else (*path, "function")
+            place = (*path, "with", argument) if argument in step.with_ else named
             self.report.add(job.document, place, message, expected=expected)
+
+    def _problems(self, function: Function, step: ExtractSpec | CallSpec) -> list[tuple[str, str]]:
+        """Return what the signature says; a source's own checks need arguments that fit it."""
+        cursor = isinstance(step, ExtractSpec) and step.cursor is not None
+        found = function.problems(step.op, step.with_, connection=step.connection is not None, cursor=cursor)
+        if isinstance(step, ExtractSpec) and not found:
+            found.extend(source_problems(step, self.settings.connections.get(step.connection or "")))
+        return found
 
     def _package(self) -> bool:
         """Load the project's package; False, and one problem, when that fails."""
@@ -56,12 +68,22 @@ class FunctionChecks:
                 )
         return self._loaded
 
-    def _find(self, name: str) -> Function | FunctionNotFound:
+    def _find(self, step: ExtractSpec | CallSpec) -> Function | FunctionNotFound:
+        name = step.origin if isinstance(step, ExtractSpec) else step.function
         if name not in self._functions:
             try:
-                self._functions[name] = load_function(name)
+                self._functions[name] = (
+                    load_extract(step) if isinstance(step, ExtractSpec) else load_function(name)
+                )
             except FunctionNotFound as error:
                 self._functions[name] = error
             except (TypeError, ValueError) as error:  # a callable without a signature
                 self._functions[name] = FunctionNotFound(name, f"{name} has no signature to check: {error}")
         return self._functions[name]
+
+
+def _key_of(step: ExtractSpec | CallSpec) -> str:
+    """Return the key of a step that names its function."""
+    if isinstance(step, ExtractSpec) and step.source:
+        return "resource" if step.resource else "source"
+    return "function"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from runner.executor import BuildStep
-from runner.functions import load_function
-from runner.ports import FunctionThreads, Step, StepContext
+from runner.functions import load_extract, load_function
+from runner.ports import FunctionProcesses, FunctionThreads, Step, StepContext
 from runner.settings import Settings
 from runner.specs import CallSpec, ExtractSpec, ReadSpec, StepSpec, WriteSpec
 
 
-def step_builder(settings: Settings, threads: FunctionThreads) -> BuildStep:
-    """Return what makes steps for the executor, with the settings and threads that they share."""
+def step_builder(settings: Settings, threads: FunctionThreads, processes: FunctionProcesses) -> BuildStep:
+    """Return what makes steps for the executor, with the settings, threads and processes that they share."""
 
     def build(spec: StepSpec, context: StepContext) -> Step:
         # Imported here: a run pays only for the operations that it uses.
@@ -25,6 +25,10 @@ def step_builder(settings: Settings, threads: FunctionThreads) -> BuildStep:
                 from runner.steps.extract import ExtractStep
 
                 return ExtractStep(spec, context, **calling(spec))
+            case CallSpec() if spec.runs_in == "process":
+                from runner.steps.call_in_processes import CallInProcessesStep
+
+                return CallInProcessesStep(spec, context, processes=processes, **calling(spec))
             case CallSpec():
                 from runner.steps.call import CallStep
 
@@ -37,7 +41,7 @@ def step_builder(settings: Settings, threads: FunctionThreads) -> BuildStep:
 
     def calling(spec: ExtractSpec | CallSpec) -> dict[str, Any]:
         return {
-            "function": load_function(spec.callee if isinstance(spec, ExtractSpec) else spec.function),
+            "function": load_extract(spec) if isinstance(spec, ExtractSpec) else load_function(spec.function),
             "threads": threads,
             "connection": settings.connections[spec.connection] if spec.connection else None,
             "batch_rows": settings.batch_rows,

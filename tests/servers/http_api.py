@@ -1,0 +1,136 @@
+"""A JSON API on loopback that does what its test scripts: pages, waits, refusals, garbage. It notes each request.
+
+One thread a connection. What it answers is a function of the test: `Request -> Reply`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it came: its path, its query (last value of each name), its headers, and when (seconds)."""
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What is answered. `body`: bytes as they are, anything else as JSON. `cut`: bytes that are promised, not sent.
+
+    `wait`: seconds before the answer. `hang`: seconds after the headers and before the body.
+    """
+
+    body: Any = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut: int = 0
+    wait: float = 0
+    hang: float = 0
+
+
+Answer = Callable[[Request], Reply]
+
+
+class Api(ThreadingHTTPServer):
+    """The server. `requests` are those that came, `most_at_once` how many it answered at a time."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer = answer
+        self.requests: list[Request] = []
+        self.most_at_once = 0
+        self.stopping = threading.Event()
+        self._at_once = 0
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @contextmanager
+    def counted(self, request: Request) -> Iterator[None]:
+        """Count a request while it is answered."""
+        with self._lock:
+            self.requests.append(request)
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that went away are nothing to print."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Api
+
+    def do_GET(self) -> None:
+        """Answer as the test says."""
+        parts = urlsplit(self.path)
+        query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        request = Request(
+            parts.path, query, {k.lower(): v for k, v in self.headers.items()}, time.monotonic()
+        )
+        with self.server.counted(request):
+            reply = self.server.answer(request)
+            self.server.stopping.wait(reply.wait)
+        body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        self.send_response(reply.status)
+        for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body) + reply.cut))
+        self.end_headers()
+        self.wfile.flush()
+        self.server.stopping.wait(reply.hang)
+        self.wfile.write(body)
+        self.close_connection = bool(reply.cut)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing."""
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[Api]:
+    """Serve until the block ends."""
+    with Api(answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.stopping.set()
+            server.shutdown()
+            thread.join()
+
+
+def numbered_pages(pages: int, *, rows: int = 2, wait: float = 0) -> Answer:
+    """Answer `?page=N` with `rows` items, ids counting from 1; after `pages` pages the list is empty."""
+
+    def answer(request: Request) -> Reply:
+        page = int(request.query.get("page", "1"))
+        items = [{"id": (page - 1) * rows + n} for n in range(1, rows + 1)] if page <= pages else []
+        return Reply({"items": items}, wait=wait)
+
+    return answer
