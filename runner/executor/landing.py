@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from runner.expectations import notice_of
 from runner.ports import (
     IncrementalRead,
     KeyMatch,
@@ -15,7 +16,6 @@ from runner.ports import (
     LandingStatement,
     Release,
     WriteTarget,
-    finding_text,
 )
 from runner.specs import ExtractSpec, PlannedJob, ReadSpec, RunPlan, WriteSpec
 
@@ -88,8 +88,8 @@ def notices(result: LandingResult) -> Iterator[Notice]:
             yield "info", "rows.duplicate_keys", target.step_id, message, {"duplicates": target.duplicates}
     for action in result.actions:
         for finding in action.findings:
-            details = {"expectation": finding.expectation, "count": finding.count}
-            yield "warning", "check.failed", action.step_id, finding_text(finding), details
+            message, details = notice_of(finding)
+            yield "warning", "check.failed", action.step_id, message, details
     if result.quarantined:
         message = f"{_counted(result.quarantined, 'bad row')} went to ops.quarantine"
         yield "warning", "rows.quarantined", "", message, {"rows": result.quarantined}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from runner.events import Event
 from runner.ports.checks import Finding, TableCheck
+from runner.ports.processes import Piece, ProcessCall
 from runner.ports.values import (
     ActionLanding,
     BadRow,
@@ -53,6 +54,7 @@ __all__ = [
     "Batch",
     "EventSink",
     "Finding",
+    "FunctionProcesses",
     "FunctionThreads",
     "HoldingStep",
     "IncrementalCounts",
@@ -65,6 +67,8 @@ __all__ = [
     "LandingResult",
     "LandingSpec",
     "LandingStatement",
+    "Piece",
+    "ProcessCall",
     "ReadQuery",
     "Release",
     "Row",
@@ -75,6 +79,7 @@ __all__ = [
     "StepContext",
     "StepCounts",
     "StopFlag",
+    "SubmittedBatch",
     "TableChange",
     "TableCheck",
     "TableShape",
@@ -199,6 +204,29 @@ class FunctionThreads(Protocol):
         """
 
 
+class SubmittedBatch(Protocol):
+    """A batch that has been given to worker processes."""
+
+    async def take(self) -> Piece | None:
+        """Wait for the next piece of what became of it; None when there are no more. Raises what the function raised,
+        and `WorkerDied`. When cancelled, the process that works on it is killed.
+        """
+
+    def abandon(self) -> None:
+        """Give it up: the process that works on it is killed. Does not block."""
+
+
+class FunctionProcesses(Protocol):
+    """Worker processes for the project's plain functions."""
+
+    @property
+    def workers(self) -> int:
+        """How many batches can be worked on at once."""
+
+    def submit(self, call: ProcessCall, batch: Batch) -> SubmittedBatch:
+        """Queue a batch for the next free process; does not block. One step gives the same `call` with each batch."""
+
+
 class Step(Protocol):
     """One step of one attempt of a job. The executor pulls `flow`, times it, and hands what comes to the consumers."""
 
@@ -233,7 +261,7 @@ class StepContext:
 
     `target`: which of the landing's targets a write stages for. `incremental`: the incremental part of a read or
     extract, and `tracked` its index in the landing's tracking, if the job writes its target. `wanted`: the column
-    names that the only consumer, a write, takes (None otherwise). `input_columns`: declared columns of the rows that
+    names that the only consumer, a write, takes (None otherwise), and `consumer` that write. `input_columns`: declared columns of the rows that
     come in, where known. `key_of` gives the text of the incremental key that a row came from. `writer` is None in jobs
     without a write.
     """
@@ -246,6 +274,7 @@ class StepContext:
     incremental: IncrementalRead | None = None
     tracked: int | None = None
     wanted: tuple[str, ...] | None = None
+    consumer: WriteTarget | None = None
     input_columns: tuple[ColumnSpec, ...] = ()
     key_of: Callable[[Row], str | None] = lambda row: None
 

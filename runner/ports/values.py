@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from runner.ports.checks import Finding, TableCheck
 from runner.specs import Filter, Incremental, TableRef, TableSpec
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ class Batch:
     `rows`: dictionaries. `arrow`: a record batch. `columns`: lists of equal length by column name, which is how a
     row transform hands over to a write of known columns without making dictionaries. `length` counts rows.
     A batch belongs to its consumer; a step with two consumers gives each its own copy of mutable rows.
+    `checked`: the record batch has been made by a `RowEncoder` for the only consumer, a write, and is staged as it is.
     """
 
     length: int
     rows: list[Row] | None = None
     arrow: pa.RecordBatch | None = None
     columns: dict[str, list[Any]] | None = None
+    checked: bool = False
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -187,27 +190,18 @@ class LandingStatement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckQuery:
-    """One expectation of a table as SQL. `count` gives one row of one number: how many rows (or facts) are against
-    it; only when there are some is `samples` sent, whose rows show a few of them.
-    """
-
-    expectation: str
-    count: Statement
-    samples: Statement
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LandingCheck:
-    """Expectations of a table that a landing looks at after the first `after_targets` of its targets. What
-    `severity: error` finds raises `CheckFailed`, and nothing has landed.
+    """Expectations of a table that a landing looks at after the first `after_targets` of its targets. What those of
+    severity error find raises `CheckFailed`, and nothing has landed.
     """
 
-    step_id: str
     after_targets: int
-    table: TableRef
-    queries: tuple[CheckQuery, ...]
-    severity: Literal["error", "warn"] = "error"
+    check: TableCheck
+
+    @property
+    def step_id(self) -> str:
+        """The step that checks."""
+        return self.check.step_id
 
 
 LandingAction = LandingStatement | LandingCheck
@@ -288,21 +282,6 @@ class TargetLanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """An expectation that does not hold: how many rows (or facts) are against it, and some of them."""
-
-    expectation: str
-    count: int
-    samples: tuple[Row, ...] = ()
-
-
-def finding_text(finding: Finding) -> str:
-    """Say a finding in a sentence: the expectation, how many are against it, and a few of them."""
-    text = f"{finding.expectation}: {finding.count:,}"
-    return f"{text}, for example {', '.join(map(str, finding.samples))}" if finding.samples else text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionLanding:
     """What one action of a landing did: rows that its statement changed (None: it has none), what its check found
     (`severity: warn`), and its share of the transaction.
@@ -358,10 +337,14 @@ class TableChange:
 
 @dataclass(slots=True)
 class StepCounts:
-    """What has flowed through one step so far: rows and batches."""
+    """What has flowed through one step so far: rows and batches.
+
+    `busy_ns`: nanoseconds that worker processes have worked for it; None where its own time says it all.
+    """
 
     rows_in: int = 0
     rows_out: int = 0
     rows_read: int | None = None
     rows_written: int | None = None
     batches: int = 0
+    busy_ns: int | None = None

@@ -4,6 +4,8 @@ The loader has already resolved parameters (`{param: NAME}`) when it builds thes
 value that will be used. Positions in files are the loader's business; a model only says what is wrong.
 """
 
+from runner.specs.expectations import KINDS as EXPECTATIONS
+from runner.specs.expectations import Expectation
 from runner.specs.names import (
     COLUMN_TYPES,
     ENGINE_DATASET,
@@ -41,10 +43,10 @@ from runner.specs.steps import (
 from runner.specs.tables import ColumnSpec, DatasetSpec, IndexSpec, PartitionSpec, TableSpec
 
 __all__ = [
-    "COLUMN_TYPES", "ENGINE_DATASET", "PARAM_TYPES", "SOURCES", "STEP_OPS", "Barrier", "CallSpec",
-    "CheckSpec", "ColumnSpec", "ColumnType", "Cursor", "DatasetSpec", "Duration", "ExtractSpec", "Filter",
-    "Id", "Identifier", "Identify", "Incremental", "IndexSpec", "JobSpec", "MemberSpec", "Misfit",
-    "ParamSpec", "PartitionSpec", "PipelineSpec", "PlannedJob", "ReadSpec", "RunPlan", "Spec", "SqlSpec",
-    "StageSpec", "Step", "StepSpec", "TableRef", "TableSpec", "Workers", "WriteSpec", "check_id",
-    "check_identifier", "parse_duration",
+    "COLUMN_TYPES", "ENGINE_DATASET", "EXPECTATIONS", "PARAM_TYPES", "SOURCES", "STEP_OPS", "Barrier",
+    "CallSpec", "CheckSpec", "ColumnSpec", "ColumnType", "Cursor", "DatasetSpec", "Duration",
+    "Expectation", "ExtractSpec", "Filter", "Id", "Identifier", "Identify", "Incremental", "IndexSpec",
+    "JobSpec", "MemberSpec", "Misfit", "ParamSpec", "PartitionSpec", "PipelineSpec", "PlannedJob",
+    "ReadSpec", "RunPlan", "Spec", "SqlSpec", "StageSpec", "Step", "StepSpec", "TableRef", "TableSpec",
+    "Workers", "WriteSpec", "check_id", "check_identifier", "parse_duration",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ENGINE = "memory"
-NO_SQL = "tables in memory understand no SQL: no sql steps, and no checks of tables in a landing"
+NO_SQL = "tables in memory understand no SQL: no sql steps"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

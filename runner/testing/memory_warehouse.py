@@ -20,6 +20,7 @@ from runner.ddl import EVENT_LOG, PROCESSED_KEYS
 from runner.errors import TimeLimitExceeded, WarehouseError
 from runner.incremental import PROBES, SAMPLED, affixes, check_keys, key_text, query_columns, read_statement
 from runner.ports import (
+    Finding,
     IncrementalCounts,
     IncrementalRead,
     KeyProfile,
@@ -28,11 +29,13 @@ from runner.ports import (
     Row,
     Statement,
     TableChange,
+    TableCheck,
     TableShape,
     Writer,
 )
 from runner.specs import Filter, TableRef, TableSpec
 from runner.sql import DUCKDB
+from runner.testing.memory_checks import table_findings
 from runner.testing.memory_reads import Comparison
 from runner.testing.memory_tables import (
     ENGINE,
@@ -196,6 +199,11 @@ class MemoryWarehouse:
         """Count the rows of a table that match."""
         await anyio.lowlevel.checkpoint()
         return sum(map(matcher(table, filters), find(self.tables, table.ref).rows))
+
+    async def check(self, check: TableCheck) -> tuple[Finding, ...]:
+        """Return what is against the expectations of a table."""
+        await anyio.lowlevel.checkpoint()
+        return table_findings(self.tables, check)
 
     async def count_quarantined(self, job_id: str) -> int:
         """Count the distinct keys of a job that are remembered as quarantined."""

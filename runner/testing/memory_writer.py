@@ -13,9 +13,22 @@ import anyio.lowlevel
 from runner.clock import monotonic_ns, utc_now
 from runner.ddl import LANDINGS, PROCESSED_KEYS, QUARANTINE
 from runner.errors import WarehouseError
+from runner.expectations import check_error
 from runner.ids import new_ulid
-from runner.ports import BadRow, KeyMatch, LandingResult, LandingSpec, Row, TargetLanding, WriteTarget
+from runner.ports import (
+    ActionLanding,
+    BadRow,
+    KeyMatch,
+    LandingCheck,
+    LandingResult,
+    LandingSpec,
+    LandingStatement,
+    Row,
+    TargetLanding,
+    WriteTarget,
+)
 from runner.specs import TableRef
+from runner.testing.memory_checks import table_findings
 from runner.testing.memory_reads import Comparison
 from runner.testing.memory_tables import (
     ENGINE,
@@ -67,8 +80,10 @@ class MemoryWriter:
         return self._has_marker(batch)
 
     async def land(self, batch: int = 0) -> LandingResult:
-        """Put everything that is staged in place. Raises `WarehouseError` for a landing with actions: no SQL here."""
-        if self._spec.actions:
+        """Put everything that is staged in place. Raises `CheckFailed`, and `WarehouseError` for a landing with
+        statements: no SQL here.
+        """
+        if any(isinstance(action, LandingStatement) for action in self._spec.actions):
             raise WarehouseError(ENGINE, NO_SQL)
         started = monotonic_ns()
         async with AsyncExitStack() as locks:
@@ -109,6 +124,7 @@ class MemoryWriter:
         }
         deleted = {number: self._delete(working, number, one) for number, one in comparisons.items()}
         targets = []
+        actions = self._check(working, 0)
         for number, (target, rows) in enumerate(zip(self._spec.targets, self._rows, strict=True)):
             gone = sum(count for n, count in deleted.items() if self._spec.tracking[n].target == number)
             table = find(working, target.table.ref)
@@ -119,6 +135,7 @@ class MemoryWriter:
             targets.append(
                 _outcome(target, staged=len(rows), written=written, duplicates=duplicates, deleted=gone)
             )
+            actions += self._check(working, number + 1)
         self._quarantine(working)
         matches = tuple(self._match(working, number, one) for number, one in comparisons.items())
         find(working, LANDINGS.ref).rows.append(
@@ -132,8 +149,23 @@ class MemoryWriter:
             }
         )
         return LandingResult(
-            batch=batch, targets=tuple(targets), matches=matches, quarantined=len(self._bad_rows)
+            batch=batch,
+            targets=tuple(targets),
+            actions=tuple(actions),
+            matches=matches,
+            quarantined=len(self._bad_rows),
         )
+
+    def _check(self, working: Tables, after_targets: int) -> list[ActionLanding]:
+        """Check what is due after so many targets. Raises `CheckFailed`."""
+        done = []
+        for action in self._spec.actions:
+            if isinstance(action, LandingCheck) and action.after_targets == after_targets:
+                findings = table_findings(working, action.check)
+                if error := check_error(action.step_id, findings):
+                    raise error
+                done.append(ActionLanding(step_id=action.step_id, findings=findings))
+        return done
 
     def _delete(self, working: Tables, number: int, comparison: Comparison) -> int:
         tracking = self._spec.tracking[number]

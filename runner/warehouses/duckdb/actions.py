@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
+import pyarrow as pa
+
 from runner.clock import monotonic_ns
-from runner.errors import CheckFailed, WarehouseError
+from runner.errors import WarehouseError
+from runner.expectations import check_error, table_findings
 from runner.ports import (
     ActionLanding,
-    CheckQuery,
-    Finding,
     LandingAction,
     LandingCheck,
     LandingStatement,
     Row,
     Statement,
-    finding_text,
 )
+from runner.sql import DUCKDB
 from runner.warehouses.duckdb.calls import Cursor
 from runner.warehouses.duckdb.faults import DRIVER_ERRORS, is_invalidated, line_of, translate
+from runner.warehouses.duckdb.measures import table
 
 
 def perform(cursor: Cursor, action: LandingAction) -> ActionLanding:
@@ -38,33 +42,35 @@ def _change(cursor: Cursor, action: LandingStatement) -> ActionLanding:
 
 
 def _check(cursor: Cursor, action: LandingCheck) -> ActionLanding:
-    findings = tuple(
-        found for query in action.queries if (found := _finding(cursor, query, action)) is not None
-    )
-    if findings and action.severity == "error":
-        raise CheckFailed(action.step_id, str(action.table), [finding_text(found) for found in findings])
+    findings = table_findings(action.check, DUCKDB, lambda statement: _asked(cursor, statement, action))
+    if error := check_error(action.step_id, findings):
+        raise error
     return ActionLanding(step_id=action.step_id, findings=findings)
 
 
-def _finding(cursor: Cursor, query: CheckQuery, action: LandingCheck) -> Finding | None:
-    (row,) = _rows(cursor, query.count, action)
-    (count,) = row.values()
-    if not count:
-        return None
-    samples = _rows(cursor, query.samples, action)
-    return Finding(expectation=query.expectation, count=int(count), samples=tuple(samples))
+def _asked(cursor: Cursor, statement: Statement, action: LandingAction) -> pa.Table:
+    """Send a query and return its rows."""
+    with _locating(statement, action):
+        return table(cursor, statement)
 
 
 def _rows(cursor: Cursor, statement: Statement, action: LandingAction) -> list[Row]:
     """Execute and return the rows. They come through Arrow, which needs no library for time zones."""
-    try:
+    with _locating(statement, action):
         cursor.execute(statement.text, statement.values or None)
-        table = cursor.to_arrow_table()
+        found = cursor.to_arrow_table()
+    return [] if found is None else found.to_pylist()
+
+
+@contextmanager
+def _locating(statement: Statement, action: LandingAction) -> Iterator[None]:
+    """Turn what the driver raises into an error that names the step."""
+    try:
+        yield
     except DRIVER_ERRORS as error:
         if is_invalidated(error):
             raise  # the caller must know that the file has to be opened again
         raise _located(error, statement, action) from error
-    return [] if table is None else table.to_pylist()
 
 
 def _located(error: BaseException, statement: Statement, action: LandingAction) -> Exception:

@@ -1,0 +1,193 @@
+"""The two statements of a table's check: one counts what is against each of its expectations, and only where there
+is something, one more shows a few of the rows. Text for any engine: what differs stands in the dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from runner.expectations.findings import SAMPLES, fresh_finding, rows_finding, sample_text
+from runner.ports import Finding, Statement, TableCheck
+from runner.specs import ColumnSpec, Expectation
+from runner.sql import Dialect, Parameters, column_list, conditions, qualified, quote, typed_value
+from runner.types import row_at
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NUMBER = "number_"
+SHARED = "shared_"
+TOTAL = "total_"
+
+
+def table_findings(
+    check: TableCheck, dialect: Dialect, fetch: Callable[[Statement], pa.Table]
+) -> tuple[Finding, ...]:
+    """Return what is against a table's expectations. `fetch` sends a statement; it is called once or twice. Blocks."""
+    statements = _CheckStatements(check, dialect)
+    (counts,) = fetch(statements.count()).to_pylist()
+    found = {
+        number: finding
+        for number, expectation in enumerate(check.expectations)
+        if (finding := _finding(str(check.table.ref), expectation, number, counts)) is not None
+    }
+    shown = [number for number, finding in found.items() if finding.expectation.is_about_rows]
+    samples = statements.sample_texts(fetch(statements.sample(shown))) if shown else {}
+    return tuple(replace(finding, samples=tuple(samples.get(n, ()))) for n, finding in found.items())
+
+
+def _finding(
+    subject: str, expectation: Expectation, number: int, counts: Mapping[str, Any]
+) -> Finding | None:
+    rows = int(counts[TOTAL])
+    if expectation.rows is not None:
+        return rows_finding(subject, expectation, rows)
+    against = int(counts[f"against_{number}"])
+    if not against:
+        return None
+    if expectation.fresh is not None:
+        return fresh_finding(subject, expectation, rows, counts[f"latest_{number}"])
+    return Finding(subject=subject, expectation=expectation, rows=rows, offending=against)
+
+
+class _CheckStatements:
+    """Makes the statements of one check."""
+
+    def __init__(self, check: TableCheck, dialect: Dialect) -> None:
+        self._check = check
+        self._table = check.table
+        self._dialect = dialect
+        self._from = qualified(check.table.ref)
+
+    def count(self) -> Statement:
+        """Return the statement that gives one row: all rows, and for each expectation how many are against it."""
+        parameters = Parameters(self._dialect)
+        where = self._where(parameters)
+        counts = [f"count(*) AS {quote(TOTAL)}"]
+        for number, expectation in enumerate(self._check.expectations):
+            if expectation.rows is None:
+                counts += self._counts(number, expectation, where, parameters)
+        text = f"SELECT {', '.join(counts)} FROM {self._from}{_filtered(where)}"
+        return Statement(text=text, values=parameters.values)
+
+    def _counts(
+        self, number: int, expectation: Expectation, where: Sequence[str], parameters: Parameters
+    ) -> list[str]:
+        name = quote(f"against_{number}")
+        if expectation.unique is not None:
+            groups = self._shared(expectation.unique, where, 'count(*) AS "n"')
+            return [f'(SELECT coalesce(sum(g."n"), 0) FROM ({groups}) AS g) AS {name}']
+        if expectation.fresh is not None:
+            latest = f"max({quote(expectation.fresh.column)})"
+            oldest = self._check.as_of - timedelta(seconds=expectation.fresh.within)
+            bound = parameters.bind("oldest", oldest, "timestamp")
+            return [
+                f"CASE WHEN {latest} >= {bound} THEN 0 ELSE 1 END AS {name}",
+                f"{self._dialect.texts['timestamp'].format(latest)} AS {quote(f'latest_{number}')}",
+            ]
+        return [f"count(CASE WHEN {self._against(expectation, parameters)} THEN 1 END) AS {name}"]
+
+    def sample(self, numbers: Sequence[int]) -> Statement:
+        """Return the statement that gives a few rows against each of these expectations, by their numbers."""
+        parameters = Parameters(self._dialect)
+        where = self._where(parameters)
+        columns = self._shown(numbers)
+        parts = [
+            self._shared_sample(number, unique, columns, where)
+            if (unique := self._check.expectations[number].unique) is not None
+            else self._row_sample(number, columns, where, parameters)
+            for number in numbers
+        ]
+        order = [NUMBER, *(column.name for column in columns if column.type != "json")]
+        union = "\nUNION ALL ".join(f"({part})" for part in parts)
+        text = f"SELECT * FROM ({union}) AS s ORDER BY {column_list(order)}"
+        return Statement(text=text, values=parameters.values)
+
+    def _row_sample(
+        self, number: int, columns: Sequence[ColumnSpec], where: Sequence[str], parameters: Parameters
+    ) -> str:
+        against = self._against(self._check.expectations[number], parameters)
+        order = f" ORDER BY {column_list(self._table.key)}" if self._table.key else ""
+        names = ", ".join(
+            [f"{number} AS {quote(NUMBER)}", f"1 AS {quote(SHARED)}", *(quote(item.name) for item in columns)]
+        )
+        found = _filtered([*where, f"({against})"])
+        return f"SELECT {names} FROM {self._from}{found}{order} LIMIT {SAMPLES}"
+
+    def _shared_sample(
+        self, number: int, unique: Sequence[str], columns: Sequence[ColumnSpec], where: Sequence[str]
+    ) -> str:
+        names = [f"{number} AS {quote(NUMBER)}", f"count(*) AS {quote(SHARED)}"]
+        for column in columns:
+            absent = f"CAST(NULL AS {self._dialect.types[column.type]}) AS {quote(column.name)}"
+            names.append(quote(column.name) if column.name in unique else absent)
+        groups = self._shared(unique, where, ", ".join(names))
+        return f"{groups} ORDER BY {column_list(unique)} LIMIT {SAMPLES}"
+
+    def sample_texts(self, found: pa.Table) -> dict[int, list[str]]:
+        """Return the rows of `sample` as text, by the number of their expectation."""
+        texts: dict[int, list[str]] = {}
+        for batch in found.to_batches():
+            for place in range(batch.num_rows):
+                row = row_at(batch, place)
+                number, shared = row[NUMBER], row[SHARED]
+                expectation = self._check.expectations[number]
+                columns = self._columns(expectation)
+                keys = () if expectation.unique else self._table.key
+                text = sample_text({name: row[name] for name in (*keys, *columns)}, keys, columns)
+                texts.setdefault(number, []).append(
+                    f"{text} in {shared} rows" if expectation.unique else text
+                )
+        return texts
+
+    def _shown(self, numbers: Sequence[int]) -> list[ColumnSpec]:
+        """Return the columns that samples need: the key, and those that the expectations are about."""
+        about = [name for number in numbers for name in self._columns(self._check.expectations[number])]
+        return [self._table.column(name) for name in dict.fromkeys((*self._table.key, *about))]
+
+    def _columns(self, expectation: Expectation) -> tuple[str, ...]:
+        """Return the columns that an expectation is about; those of an expression stand in it as the loader left it:
+        in double quotes.
+        """
+        if expectation.expression is None:
+            return expectation.columns
+        return tuple(name for name in self._table.column_names if quote(name) in expectation.expression)
+
+    def _where(self, parameters: Parameters) -> list[str]:
+        return conditions(self._table, self._check.filters, parameters)
+
+    def _shared(self, unique: Sequence[str], where: Sequence[str], names: str) -> str:
+        """Return the query of the values that several rows have."""
+        present = [f"{quote(name)} IS NOT NULL" for name in unique]
+        keys = column_list(unique)
+        return f"SELECT {names} FROM {self._from}{_filtered([*where, *present])} GROUP BY {keys} HAVING count(*) > 1"
+
+    def _against(self, expectation: Expectation, parameters: Parameters) -> str:
+        """Return the condition under which a row is against an expectation. NULL makes it NULL, which is not true."""
+        if expectation.expression is not None:
+            return f"NOT ({expectation.expression})"
+        column = self._table.column(expectation.columns[0])
+        name = quote(column.name)
+        bind = self._binder(column, parameters)
+        if expectation.accepted is not None:
+            return f"NOT ({name} IN ({', '.join(map(bind, expectation.accepted.values))}))"
+        if expectation.range is not None:
+            low, high = expectation.range.min, expectation.range.max
+            against = [f"{name} < {bind(low)}"] if low is not None else []
+            against += [f"{name} > {bind(high)}"] if high is not None else []
+            against += [self._dialect.is_nan.format(name)] if column.type == "float64" else []
+            return " OR ".join(against)
+        return f"{name} IS NULL"
+
+    def _binder(self, column: ColumnSpec, parameters: Parameters) -> Callable[[Any], str]:
+        def bind(value: Any) -> str:
+            return parameters.bind(column.name, typed_value(self._table, column, value), column.type)
+
+        return bind
+
+
+def _filtered(where: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(where)}" if where else ""
