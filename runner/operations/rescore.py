@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from runner.errors import UsageError
 from runner.pipeline_runner import PipelineRunner
 from runner.ports import Release
-from runner.specs import ExtractSpec, Filter, ReadSpec, RunPlan, TableSpec
+from runner.specs import ExtractSpec, Filter, ReadSpec, RunPlan, TableSpec, WriteSpec
 from runner.sql import filter_value
 
 _CONDITION = re.compile(r"(?P<column>\w+?)\s*(?P<op><=|>=|!=|=|<|>)(?P<value>.*)", re.ASCII | re.DOTALL)
@@ -54,7 +54,15 @@ def targets(plan: RunPlan) -> list[TableSpec]:
         if isinstance(spec, ReadSpec | ExtractSpec) and spec.incremental
     }
     if not refs:
-        raise UsageError(f"{plan.name!r} has no incremental read or extract, which is what rescore works on")
+        replaced = [
+            step.ref for step in job.spec.steps if isinstance(step, WriteSpec) and step.mode == "replace"
+        ]
+        raise UsageError(
+            f"{plan.name!r} has no incremental read or extract, which is what rescore works on",
+            hint=f"it replaces {replaced[0]}: run-pipeline {plan.name} computes all of it again"
+            if replaced
+            else "",
+        )
     return [plan.tables[ref] for ref in refs]
 
 
