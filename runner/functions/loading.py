@@ -9,6 +9,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from runner.errors import FunctionFailed, RunPipelineError, UsageError, did_you_mean
 from runner.functions.collecting import FAILURES
@@ -57,6 +58,17 @@ def load_package(project: Path, package: str) -> None:
 
 def load_function(name: str) -> Function:
     """Import `module:function`. Raises `FunctionNotFound`."""
+    target = load_object(name)
+    if not callable(target):
+        raise FunctionNotFound(name, _no_function(name))
+    try:
+        return Function.of(name, target)
+    except (TypeError, ValueError) as error:
+        raise FunctionNotFound(name, f"its signature cannot be read: {error}") from error
+
+
+def load_object(name: str) -> Any:
+    """Import `module:name` and return what has that name. Raises `FunctionNotFound`."""
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -65,14 +77,15 @@ def load_function(name: str) -> Function:
             missing = str(error.name)
             raise FunctionNotFound(name, f"there is no module {missing!r}", _near_module(missing)) from None
         raise FunctionNotFound(name, _import_problem(module_name, error)) from error
-    target = getattr(module, attribute, None)
-    if not callable(target):
+    if not hasattr(module, attribute):
         near = did_you_mean(attribute, [key for key, value in vars(module).items() if callable(value)])
-        raise FunctionNotFound(name, f"module {module_name!r} has no function {attribute!r}", near)
-    try:
-        return Function.of(name, target)
-    except (TypeError, ValueError) as error:
-        raise FunctionNotFound(name, f"its signature cannot be read: {error}") from error
+        raise FunctionNotFound(name, _no_function(name), near)
+    return getattr(module, attribute)
+
+
+def _no_function(name: str) -> str:
+    module_name, _, attribute = name.partition(":")
+    return f"module {module_name!r} has no function {attribute!r}"
 
 
 def _package_spec(package: str, folder: Path) -> ModuleSpec:

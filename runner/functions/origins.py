@@ -35,4 +35,4 @@ def source_problems(spec: ExtractSpec, connection: Connection | None) -> Iterato
     module = importlib.import_module(spec.callee.partition(":")[0])
     check = getattr(module, "problems", None) if spec.source else None
     if check is not None:
-        yield from check(spec.with_, connection=connection, cursor=spec.cursor is not None)
+        yield from check(spec.with_, connection=connection, cursor=spec.cursor)

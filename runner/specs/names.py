@@ -12,6 +12,7 @@ from runner.clock import parse_duration as parse_duration
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _FUNCTION = re.compile(r"[A-Za-z_][\w]*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+_RESOURCE = re.compile(_FUNCTION.pattern + r"(\.[A-Za-z_][\w-]*)?", re.ASCII)
 
 ColumnType = Literal["string", "int64", "float64", "numeric", "bool", "timestamp", "date", "json", "bytes"]
 
@@ -62,10 +63,19 @@ def as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _check_resource(value: str) -> str:
+    if not _RESOURCE.fullmatch(value):
+        raise ValueError(
+            f"{value!r} names no resource; expected package.module:name, or package.module:source.resource"
+        )
+    return value
+
+
 Id = Annotated[str, AfterValidator(check_id)]
 Identifier = Annotated[str, AfterValidator(check_identifier)]
 Identifiers = Annotated[tuple[Identifier, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 FunctionName = Annotated[str, AfterValidator(_check_function)]
+ResourceName = Annotated[str, AfterValidator(_check_resource)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -17,6 +17,7 @@ from runner.specs.names import (
     Identifier,
     Identifiers,
     Misfit,
+    ResourceName,
     Spec,
     TableRef,
     as_tuple,
@@ -177,11 +178,11 @@ class StepSpec(Spec):
 
 
 SOURCES: Mapping[str, str] = {
-    "dlt": "runner.sources.dlt:rows",
+    "dlt": "runner.sources.dlt:function_of",
     "http": "runner.sources.http:records",
     "imap": "runner.sources.imap:messages",
 }
-"""Sources that the engine brings along: the extract function behind each name."""
+"""Sources that the engine brings along: the extract function behind each name (dlt: what makes one of a resource)."""
 
 
 class ExtractSpec(StepSpec):
@@ -194,7 +195,7 @@ class ExtractSpec(StepSpec):
     op: Literal["extract"]
     function: FunctionName | None = None
     source: Literal["dlt", "http", "imap"] | None = None
-    resource: FunctionName | None = None
+    resource: ResourceName | None = None
     with_: Annotated[dict[str, Any], Field(alias="with")] = {}
     connection: str | None = None
     cursor: Cursor | None = None
@@ -293,6 +294,36 @@ class WriteSpec(StepSpec):
 Engine = Literal["duckdb", "bigquery", "postgres"]
 
 
+def _by_engine(value: object) -> object:
+    """Take text, or texts by engine; say so in one sentence where pydantic would complain once a kind."""
+    if isinstance(value, str):
+        texts: Mapping[object, object] = {"": value}
+    elif isinstance(value, Mapping):
+        texts = value
+    else:
+        raise ValueError("got no text; expected text, or a text by engine")  # noqa: TRY004 - pydantic's own type
+    engines = get_args(Engine)
+    for name, text in texts.items():
+        if name and name not in engines:
+            raise Misfit(f"unknown engine {name!r}; expected one of {', '.join(engines)}", str(name))
+        if not isinstance(text, str) or not text.strip():
+            raise Misfit("got no text; expected text", *([str(name)] if name else []))
+    if not texts:
+        raise ValueError(f"empty; expected a text for at least one of {', '.join(engines)}")
+    return value
+
+
+TextByEngine = Annotated[str | dict[Engine, str], BeforeValidator(_by_engine)]
+
+
+def _bound_value(value: object) -> object:
+    """Refuse what cannot be bound: engines take single values, and lists of them."""
+    items = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(item, dict | list | tuple) for item in items):
+        raise ValueError("got a mapping or a nested list; expected one value, or a list of values")
+    return value
+
+
 def _table_ref(value: object) -> object:
     """Read `dataset.table`."""
     if not isinstance(value, str):
@@ -307,13 +338,14 @@ class SqlSpec(StepSpec):
     """A statement of the project's own: `statement`, or a `file` below the project, or one of them by engine.
 
     `:name` in it stands for the value of `params`, which is bound. A query's rows go on to the next step. A statement
-    that changes tables names them in `writes`: it runs in the job's landing, and gives no rows.
+    that changes tables names them in `writes`: it runs in the job's landing, and gives no rows. `:as_of`, the run's
+    logical time, stands for itself. The text that a run sends is in its `PlannedJob.statements`.
     """
 
     op: Literal["sql"]
-    statement: str | dict[Engine, str] | None = None
-    file: str | dict[Engine, str] | None = None
-    params: dict[Identifier, Any] = {}
+    statement: TextByEngine | None = None
+    file: TextByEngine | None = None
+    params: dict[Identifier, Annotated[Any, BeforeValidator(_bound_value)]] = {}
     writes: tuple[Annotated[TableRef, BeforeValidator(_table_ref)], ...] = ()
 
     @property
@@ -324,7 +356,17 @@ class SqlSpec(StepSpec):
     @model_validator(mode="after")
     def _one_text(self) -> Self:
         if (self.statement is None) == (self.file is None):
-            raise ValueError("a sql step has either a statement or a file")
+            raise ValueError("a sql step has either a statement or a file; expected one of them")
+        for number, ref in enumerate(self.writes):
+            if ref in self.writes[:number]:
+                raise Misfit(f"{ref} stands here twice", "writes", number)
+        names: dict[str, str] = {"as_of": "as_of"}
+        for name in self.params:
+            if name.casefold() in names:
+                other = names[name.casefold()]
+                taken = "is the run's logical time" if other == "as_of" else f"is {other!r} in another case"
+                raise Misfit(f"{name!r} {taken}; expected another name", "params", name)
+            names[name.casefold()] = name
         return self
 
 

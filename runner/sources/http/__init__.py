@@ -20,6 +20,7 @@ from runner.sources.http.pace import Pace
 from runner.sources.http.pages import BadPage, Page, decoded
 from runner.sources.http.pagination import pagination_of
 from runner.sources.http.rows import row_of
+from runner.specs import Cursor
 
 EXTRA = "pip install 'run-pipeline[http]'"
 """What installs the client."""
@@ -69,17 +70,19 @@ async def records(
 
 
 def problems(
-    given: Mapping[str, Any], *, connection: Connection | None, cursor: bool
+    given: Mapping[str, Any], *, connection: Connection | None, cursor: Cursor | None
 ) -> Iterator[tuple[str, str]]:
     """Yield (argument, text) for what the signature alone does not say; argument "" is the step itself.
 
-    `given`: the step's `with`. `connection`: the one of the settings. `cursor`: whether the step has one.
+    `given`: the step's `with`. `connection`: the one of the settings. `cursor`: the step's, None when it has none.
     """
     if find_spec("httpx2") is None:
         yield "", f"source http needs httpx2, which is not installed; expected the extra: {EXTRA}"
     call = inspect.signature(records).bind_partial(**given)
     call.apply_defaults()
     yield from problems_of(call.arguments)
+    if cursor and cursor.by:
+        yield "", "`cursor` has `by`, and a request takes one value of since; expected a cursor without it"
     if cursor and not given.get("since_param"):
         yield "", "the step has `cursor`, but nothing says how to send it; expected since_param"
     if given.get("since_param") and not cursor:
