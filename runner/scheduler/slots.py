@@ -1,4 +1,7 @@
-"""Who gets the free slots: the first job in plan order that can have all it needs.
+"""Who gets the free slots: the first job in line that can have all it needs.
+
+The line is the order of the plan, but in the places that the jobs of one queue have there the greatest priority
+stands first: priority decides within a queue, and how the queues follow each other stays as it was.
 
 A job takes a slot of its queue, of each worker limit it names and of the run's cap, all together or none.
 Slots are plain counters: only the dispatcher takes and returns them, between two awaits of one event loop,
@@ -26,7 +29,7 @@ class _Slots:
 
 
 class _Bucket:
-    """Ready jobs that take slots of the same limits, by plan order. `place`: the heap it stands in."""
+    """Ready jobs that take slots of the same limits, by their place in line. `place`: the heap it stands in."""
 
     __slots__ = ("jobs", "place", "slots")
 
@@ -54,8 +57,8 @@ class WaitingJobs:
         queues: Mapping[str, int],
         max_workers: int | None,
     ) -> None:
-        self._jobs = jobs
-        self._number = {job.job_id: number for number, job in enumerate(jobs)}
+        self._jobs = in_line(jobs)
+        self._number = {job.job_id: number for number, job in enumerate(self._jobs)}
         self._awake: list[tuple[int, _Bucket]] = []
         self._dropped: set[int] = set()
         self._bucket_of = self._buckets(limits, queues, max_workers)
@@ -141,6 +144,23 @@ class WaitingJobs:
             heappop(bucket.jobs)
             self._place(bucket, heap)
         return None
+
+
+def in_line(jobs: Sequence[PlannedJob]) -> Sequence[PlannedJob]:
+    """Return jobs, given in plan order, in the order in which they get slots."""
+    if not any(job.spec.priority for job in jobs):
+        return jobs
+    queues: dict[str, list[int]] = {}
+    for number, job in enumerate(jobs):
+        queues.setdefault(job.spec.queue, []).append(number)
+    line = list(jobs)
+    for places in queues.values():
+        first = sorted(
+            (jobs[place] for place in places), key=lambda job: -job.spec.priority
+        )  # sorting is stable
+        for place, job in zip(places, first, strict=True):
+            line[place] = job
+    return line
 
 
 def _known(slots: Mapping[str, _Slots], name: str, kind: str, job: PlannedJob) -> _Slots:

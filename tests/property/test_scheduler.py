@@ -131,8 +131,13 @@ def test_every_run_keeps_its_promises(
 
 SPEC = JobSpec.model_validate({"job_id": "j", "steps": STEPS})
 KINDS = [
-    PlannedJob(spec=SPEC.model_copy(update={"queue": queue}), group="g", file=Path("x"), limits=limits)
-    for queue in ("q", "narrow")
+    PlannedJob(
+        spec=SPEC.model_copy(update={"queue": queue, "priority": priority}),
+        group="g",
+        file=Path("x"),
+        limits=limits,
+    )
+    for queue, priority in (("q", 0), ("narrow", 0), ("narrow", 7))
     for limits in ((), ("outer",), ("inner",), ("outer", "inner"), ("outer", "other"), ("inner", "other"))
 ]
 
@@ -147,7 +152,7 @@ KINDS = [
     ),
     at_once=st.integers(0, 25),
 )
-def test_slots_go_to_the_first_job_that_can_have_all_of_its_own(
+def test_slots_go_to_the_first_job_in_line_that_can_have_all_of_its_own(
     kinds: list[PlannedJob],
     limits: Mapping[str, int],
     cap: int | None,
@@ -160,6 +165,9 @@ def test_slots_go_to_the_first_job_that_can_have_all_of_its_own(
         for number, kind in enumerate(kinds)
     ]
     waiting = WaitingJobs(jobs, limits, {"q": 3, "narrow": 1}, cap)
+    place = dict(enumerate(range(len(jobs))))
+    narrow = [number for number, job in enumerate(jobs) if job.spec.queue == "narrow"]
+    place |= dict(zip(sorted(narrow, key=lambda n: (-jobs[n].spec.priority, n)), narrow, strict=True))
     free: dict[str, int] = {"queue q": 3, "queue narrow": 1, "cap": cap or 0, **limits}
     new, queued, running = list(range(len(jobs))), set[int](), list[int]()
 
@@ -182,7 +190,14 @@ def test_slots_go_to_the_first_job_that_can_have_all_of_its_own(
             change(number, +1)
         taken: int | None = 0
         while taken is not None:
-            taken = next((n for n in sorted(queued) if all(free[name] for name in slots(jobs[n], cap))), None)
+            taken = next(
+                (
+                    n
+                    for n in sorted(queued, key=place.__getitem__)
+                    if all(free[name] for name in slots(jobs[n], cap))
+                ),
+                None,
+            )
             assert waiting.take() is (None if taken is None else jobs[taken])
             if taken is not None:
                 queued.remove(taken)
