@@ -6,6 +6,7 @@
     ├── HeldByAnother           a lock is held by another runner                       locked        exit 75
     ├── TimeLimitExceeded       a query, step, job or run took longer than it may      timeout
     ├── FunctionFailed          a project's function raised                            function
+    ├── WorkerDied              a worker process ended in the middle of a batch        resource
     ├── BadRows                 rows that cannot be written, more than allowed         data
     ├── CheckFailed             rows or a table are not as a check expects             data
     ├── WarehouseError          what a warehouse said                                  query
@@ -137,10 +138,11 @@ class FunctionFailed(RunPipelineError):
 
     category = "function"
 
-    def __init__(self, function: str, error: BaseException) -> None:
+    def __init__(self, function: str, error: BaseException, *, location: str = "") -> None:
         super().__init__(function, error)
         self.function = function
         self.error = error
+        self._location = location  # of an error that comes from another process, without its traceback
 
     @property
     def location(self) -> str:
@@ -148,8 +150,8 @@ class FunctionFailed(RunPipelineError):
 
         The deepest frame that belongs neither to the standard library nor to a package nor to the engine.
         """
-        place = ""
-        trace = self.error.__traceback__
+        place = self._location
+        trace = None if place else self.error.__traceback__
         while trace is not None:
             code = trace.tb_frame.f_code
             if not code.co_filename.startswith(_OTHERS_CODE) and "-packages" not in code.co_filename:
@@ -160,6 +162,33 @@ class FunctionFailed(RunPipelineError):
     def __str__(self) -> str:
         text = f"{self.function} raised {type(self.error).__name__}: {self.error}"
         return f"{text} ({self.location})" if self.location else text
+
+
+class WorkerDied(RunPipelineError):
+    """A worker process ended in the middle of a batch. `exit_code` is negative for a signal, as of subprocess."""
+
+    category = "resource"
+
+    def __init__(self, function: str, exit_code: int) -> None:
+        super().__init__(function, exit_code)
+        self.function = function
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        if self.exit_code >= 0:
+            return f"the worker process of {self.function} ended with exit code {self.exit_code} in the middle of a batch"
+        name = _signal_name(-self.exit_code)
+        why = "; the system does so when memory runs out" if name == "SIGKILL" else ""
+        return f"the worker process of {self.function} was ended by {name} in the middle of a batch{why}"
+
+
+def _signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class BadRows(RunPipelineError):

@@ -85,7 +85,7 @@ class JobRun:
                 op=node.op,
                 status=self._step_status(node, status),
                 duration_ms=duration_ms,
-                busy_ms=duration_ms,
+                busy_ms=duration_ms if counts.busy_ns is None else round(counts.busy_ns / 1e6, 3),
                 rows_read=counts.rows_read,
                 rows_written=written.get(node.step_id, 0) if node.lands and node.op != "check" else None,
                 rows_in=counts.rows_in,

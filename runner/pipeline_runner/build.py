@@ -8,7 +8,7 @@ from runner.executor import BuildStep
 from runner.functions import load_extract, load_function
 from runner.ports import FunctionProcesses, FunctionThreads, Step, StepContext
 from runner.settings import Settings
-from runner.specs import CallSpec, ExtractSpec, ReadSpec, StepSpec, WriteSpec
+from runner.specs import CallSpec, CheckSpec, ExtractSpec, ReadSpec, StepSpec, WriteSpec
 
 
 def step_builder(settings: Settings, threads: FunctionThreads, processes: FunctionProcesses) -> BuildStep:
@@ -37,6 +37,14 @@ def step_builder(settings: Settings, threads: FunctionThreads, processes: Functi
                 from runner.steps.write import WriteStep
 
                 return WriteStep(spec, context, threads=threads)
+            case CheckSpec(table=None):
+                from runner.steps.check import CheckRowsStep
+
+                return CheckRowsStep(spec, context, threads=threads)
+            case CheckSpec():
+                from runner.steps.check import CheckTableStep
+
+                return CheckTableStep(spec, context)
         raise TypeError(f"no step for {type(spec).__name__}")
 
     def calling(spec: ExtractSpec | CallSpec) -> dict[str, Any]:

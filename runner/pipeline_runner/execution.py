@@ -20,8 +20,9 @@ from runner.executor import JobExecutor
 from runner.graph import JobGraph
 from runner.pipeline_runner.build import step_builder
 from runner.pipeline_runner.places import outbox_dir
+from runner.pipeline_runner.processes import processes_of
 from runner.pipeline_runner.tables import sentence
-from runner.ports import FunctionThreads, Release, TableChange, Warehouse
+from runner.ports import FunctionProcesses, FunctionThreads, Release, TableChange, Warehouse
 from runner.recorder import Recorder
 from runner.records import ErrorInfo, PipelineRun, RunRecord, Status
 from runner.redaction import Redactor, secret_values
@@ -108,13 +109,17 @@ class Execution:
         return await recorder.finish(duration_ms=self._elapsed_ms(), errors=errors)
 
     async def _work(self, recorder: Recorder) -> None:
+        async with processes_of(self._plan, self._settings) as processes:
+            await self._schedule(recorder, processes)
+
+    async def _schedule(self, recorder: Recorder, processes: FunctionProcesses) -> None:
         await self._apply_changes(recorder)
         timeouts, retries = self._settings.timeouts, self._settings.retries
         executor = JobExecutor(
             plan=self._plan,
             run_id=self.run_id,
             warehouse=self._warehouse,
-            build_step=step_builder(self._settings, self._threads),
+            build_step=step_builder(self._settings, self._threads, processes),
             emit=recorder.emit,
             backoff=Backoff(retries.base_delay, retries.max_delay),
             releases=self._releases,

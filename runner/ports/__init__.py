@@ -263,7 +263,8 @@ class StepContext:
     extract, and `tracked` its index in the landing's tracking, if the job writes its target. `wanted`: the column
     names that the only consumer, a write, takes (None otherwise), and `consumer` that write. `input_columns`: declared columns of the rows that
     come in, where known. `key_of` gives the text of the incremental key that a row came from. `writer` is None in jobs
-    without a write.
+    without a write. `keys`: columns that name a row that comes in, for people, where known. `lands`: the step does its
+    work in the landing. `statement`: that of a `sql` step, with its values. `notice` tells something worth saying that is no failure: level, code, message, details.
     """
 
     plan: RunPlan
@@ -277,6 +278,10 @@ class StepContext:
     consumer: WriteTarget | None = None
     input_columns: tuple[ColumnSpec, ...] = ()
     key_of: Callable[[Row], str | None] = lambda row: None
+    statement: Statement | None = None
+    keys: tuple[str, ...] = ()
+    lands: bool = False
+    notice: Callable[[str, str, str, Mapping[str, Any]], None] = lambda level, code, message, details: None
 
 
 # --- runs ------------------------------------------------------------------------------------------------

@@ -26,10 +26,15 @@ class StopFlag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """SQL text with named placeholders as the engine writes them, and the values for them."""
+    """SQL text with named placeholders as the engine writes them, and the values for them.
+
+    `file` and `line` say where a text of the project begins; "" and 0: it is the engine's own.
+    """
 
     text: str
     values: Mapping[str, Any] = field(default_factory=dict)
+    file: str = ""
+    line: int = 0
 
 
 # --- rows between steps ----------------------------------------------------------------------------------
@@ -177,16 +182,13 @@ class KeyTracking:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LandingStatement:
     """A statement of the project's own that a landing executes after the first `after_targets` of its targets.
-
-    `writes` are the tables that it changes; `file` and `line` say where its text begins ("" and 0: not known).
+    `writes` are the tables that it changes.
     """
 
     step_id: str
     after_targets: int
     statement: Statement
     writes: tuple[TableRef, ...]
-    file: str = ""
-    line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,6 +115,7 @@ class Settings(BaseSettings):
     package: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "jobs"
     state_dir: Path = Path("var")
     max_workers: Count | None = None
+    processes: Count | None = None
     batch_rows: Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=1_000_000)] = 10_000
     stage_bytes: Annotated[int, BeforeValidator(_no_bool), Field(ge=1_000_000)] = 64_000_000
     warehouse: DuckDBSettings = DuckDBSettings()

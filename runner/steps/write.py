@@ -35,6 +35,9 @@ class WriteStep:
         counts = self.counts
         counts.batches += 1
         counts.rows_in += batch.length
+        if batch.checked and batch.arrow is not None:
+            await self._writer.stage(self._target, batch.arrow)
+            return
         encoded = await self._threads.run(
             partial(self._encoder.encode, batch), self._context.stop, f"write {self._step_id}"
         )
