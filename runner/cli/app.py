@@ -36,7 +36,13 @@ COMMANDS = {
     "logs": _command("logs", "Print the events of a run."),
     "rescore": _command("rescore", "Run a job again for rows that it has already written."),
     "doctor": _command("doctor", "Explain a job's incremental reads and name what would mend them."),
+    "systemd": _command("systemd", "Print or install units that run a pipeline or job by a timer."),
+    "timers": _command("timers", "List the project's timers, with next and last runs."),
     "init": _command("init", "Make a new project that runs."),
+    "schema": _command("schema", "Print or install JSON Schema for the files of a project."),
+    "completion": _command(
+        "completion", "Print the script that makes a shell complete commands, names and options."
+    ),
     "config": _command("config", "Show the settings in effect, secrets masked."),
     "version": _command("version", "Show the versions of the engine and of what it stands on."),
 }
@@ -55,7 +61,7 @@ Exit codes:
 
 \b
 Names complete in the shell after
-  eval "$(_RUN_PIPELINE_COMPLETE=bash_source run-pipeline)"    (or zsh_source)
+  eval "$(run-pipeline completion bash)"    (or zsh; fish: run-pipeline completion fish | source)
 
 Example: run-pipeline daily --max-workers 4
 """

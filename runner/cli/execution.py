@@ -6,6 +6,7 @@ Shared by run and rescore.
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,13 +22,14 @@ from runner.cli.progress.lines import LineProgress
 from runner.cli.sentences import result_line
 from runner.cli.signals import exit_code_of, signals
 from runner.cli.wording import short_id
-from runner.errors import RunNotFound, UncleanCancel
+from runner.errors import HeldByAnother, RunNotFound, UncleanCancel
 from runner.events import Event, RunStarted
 from runner.pipeline_runner import PipelineRunner
 from runner.records import PipelineRun
 
 if TYPE_CHECKING:
     from runner.cli.invocation import Invocation
+    from runner.cli.sd_notify import ServiceManager
 
 OnEvent = Callable[[Event], None]
 Work = Callable[[PipelineRunner, OnEvent], Awaitable[PipelineRun]]
@@ -52,6 +54,7 @@ class _Watched:
     """One run under way: its id once it has one, and its record once it is over."""
 
     progress: Progress
+    manager: ServiceManager | None = None
     run_id: str = ""
     run: PipelineRun | None = None
     error: Exception | None = None
@@ -60,6 +63,8 @@ class _Watched:
         if isinstance(event, RunStarted):
             self.run_id = event.run_id
         self.progress.on_event(event)
+        if self.manager is not None:
+            self.manager.on_event(event)
 
 
 def execute(invocation: Invocation, work: Work) -> ExitCode:
@@ -67,13 +72,14 @@ def execute(invocation: Invocation, work: Work) -> ExitCode:
     raise_open_files_limit()
     collect_garbage_from_here()
     settings = invocation.settings  # before anything else: it may be wrong, and it knows the secrets
-    watched = _Watched(_progress(invocation))
-    announce = partial(_announce, invocation)
+    watched = _Watched(_progress(invocation), _service_manager())
+    announce = partial(_announce, invocation, watched)
     with (
         captured_output(invocation),
         Interruption(grace=settings.timeouts.grace, announce=announce) as interruption,
     ):
         anyio.run(_watch, invocation, work, watched, interruption, backend="asyncio")
+    _tell_the_end(invocation, watched)
     code = None if signals.received is None else exit_code_of(signals.received)
     if watched.error is not None:
         watched.progress.finish(None)
@@ -85,7 +91,9 @@ def execute(invocation: Invocation, work: Work) -> ExitCode:
     return exit_code_of_run(watched.run, signal_code=code)
 
 
-def _announce(invocation: Invocation, name: str) -> None:
+def _announce(invocation: Invocation, watched: _Watched, name: str) -> None:
+    if watched.manager is not None:
+        watched.manager.stopping(f"cancelled by {name}")
     if invocation.log_format != "json":
         invocation.console.say(f"{name}: cancelling the run; once more to end at once")
 
@@ -94,6 +102,8 @@ async def _watch(invocation: Invocation, work: Work, watched: _Watched, interrup
     """Run `work` in a scope that a signal cancels, with a clock for what moves on the screen."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_tick, watched.progress)
+        if watched.manager is not None:
+            tasks.start_soon(watched.manager.beat)
         with anyio.CancelScope() as scope:
             interruption.bind(scope.cancel)
             try:
@@ -142,6 +152,21 @@ def _progress(invocation: Invocation) -> Progress:
 
         return LiveProgress(invocation.console, invocation.verbosity)
     return LineProgress(invocation.console, invocation.verbosity)
+
+
+def _service_manager() -> ServiceManager | None:
+    """Return the service manager that wants to know how the run goes: systemd, for a service of `Type=notify`."""
+    if not os.environ.get("NOTIFY_SOCKET"):
+        return None
+    from runner.cli.sd_notify import ServiceManager
+
+    return ServiceManager.from_environment(os.environ)
+
+
+def _tell_the_end(invocation: Invocation, watched: _Watched) -> None:
+    if watched.manager is not None:
+        status = invocation.console.redact(str(watched.error or "ended"))
+        watched.manager.ended(status, is_fine=isinstance(watched.error, HeldByAnother))
 
 
 def _print_result(invocation: Invocation, run: PipelineRun) -> None:

@@ -87,3 +87,18 @@ def program_name() -> str:
             return "run-pipeline" if os.path.samefile(found, script) else script
     below = os.path.relpath(script)
     return script if below.startswith(os.pardir) else below
+
+
+def program_words() -> list[str]:
+    """Return the words that start this program from anywhere, the first an absolute path."""
+    import shutil
+
+    name = sys.argv[0]
+    if os.path.basename(name) != "__main__.py":
+        found = name if os.sep in name else shutil.which(name)
+        return [os.path.abspath(found or name)]
+    # What bin/run-pipeline sets; `python -m runner` does not.
+    repository = os.environ.get("RUN_PIPELINE_FALLBACK_PROJECT")
+    if repository:
+        return [os.path.join(os.path.abspath(repository), "bin", "run-pipeline")]
+    return [sys.executable, "-P", "-m", "runner"]

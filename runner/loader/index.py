@@ -13,7 +13,8 @@ from runner.specs import ENGINE_DATASET, check_id
 CONFIGS = "configs"
 COMMANDS = frozenset(
     {
-        *("backfill", "config", "coverage", "doctor", "events", "failures", "help", "init", "list", "logs"),
+        *("backfill", "completion", "config", "coverage", "doctor", "events", "failures", "help", "init", "list", "logs"),
+        "notify",
         *(
             "optimize",
             "plan",
@@ -24,6 +25,8 @@ COMMANDS = frozenset(
             "schema",
             "show",
             "stats",
+            "systemd",
+            "timers",
             "validate",
             "version",
         ),

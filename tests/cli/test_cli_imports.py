@@ -70,7 +70,7 @@ def test_what_reads_yaml_loads_no_engine(words: list[str], project: DemoProject)
     assert named(modules, *heavy) == set()
 
 
-@pytest.mark.parametrize("words", [["runs"], ["show"], ["logs"]])
+@pytest.mark.parametrize("words", [["runs"], ["show"], ["logs"], ["timers"]])
 def test_what_looks_at_runs_never_touches_the_warehouse(words: list[str], loaded: DemoProject) -> None:
     modules = modules_of(loaded, *words)
 
@@ -81,6 +81,8 @@ def test_a_run_on_duckdb_loads_no_renderer_and_no_other_warehouse(loaded: DemoPr
     modules = modules_of(loaded, "hello")
 
     needless = (
+        "faulthandler",
+        "runner.cli.sd_notify",
         "structlog",
         "rich",
         "sqlglot",
