@@ -96,6 +96,10 @@ DUCKDB = Dialect(
 )
 
 
+DIALECTS = MappingProxyType({DUCKDB.name: DUCKDB})
+"""The dialects by engine, as `[warehouse] kind` of the settings names it."""
+
+
 @dataclass(slots=True)
 class Parameters:
     """The values of one statement, by placeholder name; `bind` hands out the placeholders."""

@@ -70,6 +70,7 @@ class Attempt:
             warehouse=surroundings.warehouse,
             writer=writer,
             stop=self._stop,
+            notice=self._notice,
         )
         self._commit_every = commit_every(run.job, surroundings.releases.get(run.job.job_id))
 

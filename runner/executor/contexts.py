@@ -8,9 +8,9 @@ from typing import Any
 
 from runner.executor.chain import parents
 from runner.executor.keys import row_key
-from runner.executor.landing import incremental_reads
+from runner.executor.landing import incremental_reads, statement_of
 from runner.ports import LandingSpec, Release, StepContext, StopFlag, Warehouse, Writer, WriteTarget
-from runner.specs import CheckSpec, ColumnSpec, PlannedJob, ReadSpec, RunPlan, StepSpec
+from runner.specs import CheckSpec, ColumnSpec, PlannedJob, ReadSpec, RunPlan, SqlSpec, StepSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,7 @@ class ContextMaker:
             consumer=consumer,
             input_columns=self._input_columns(spec),
             key_of=row_key(spec, reads.get(self._root(spec))),
+            statement=statement_of(self.plan, self.job, spec) if isinstance(spec, SqlSpec) else None,
             keys=self._keys(spec),
             lands=any(action.step_id == spec.step_id for action in self.landing.actions),
             notice=lambda level, code, message, details: self.notice(

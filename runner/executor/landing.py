@@ -6,18 +6,23 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from runner.expectations import notice_of
+from runner.expectations import notice_of, table_check
 from runner.ports import (
     IncrementalRead,
     KeyMatch,
     KeyTracking,
+    LandingAction,
+    LandingCheck,
     LandingResult,
     LandingSpec,
     LandingStatement,
     Release,
+    Statement,
     WriteTarget,
 )
-from runner.specs import ExtractSpec, PlannedJob, ReadSpec, RunPlan, WriteSpec
+from runner.specs import CheckSpec, ExtractSpec, PlannedJob, ReadSpec, RunPlan, SqlSpec, TableRef, WriteSpec
+from runner.sql import DIALECTS
+from runner.sqltext import AS_OF, bind
 
 Notice = tuple[str, str, str, str, dict[str, Any]]
 """(level, code, step_id, message, details) of a `Noticed` event."""
@@ -72,7 +77,43 @@ def landing_spec(
         stamp=stamp,
         targets=targets,
         tracking=tracking,
+        actions=landing_actions(plan, job),
     )
+
+
+def statement_of(plan: RunPlan, job: PlannedJob, spec: SqlSpec) -> Statement:
+    """Return the statement of a `sql` step as its engine takes it, with its values."""
+    sql = job.statements[spec.step_id]
+    placeholder = DIALECTS[sql.engine].placeholder
+    text, values = bind(sql.text, sql.engine, placeholder, {**spec.params, AS_OF: plan.as_of})
+    return Statement(text=text, values=values, file=sql.file, line=sql.line)
+
+
+def landing_actions(plan: RunPlan, job: PlannedJob) -> tuple[LandingAction, ...]:
+    """Return what the landing does besides its writes, in step order: statements, and checks of tables that the job
+    has written by then. Other tables are checked when the turn comes to their step.
+    """
+    actions: list[LandingAction] = []
+    written: set[TableRef] = set()
+    targets = 0
+    for spec in job.spec.steps:
+        match spec:
+            case WriteSpec():
+                targets += 1
+                written.add(spec.ref)
+            case SqlSpec() if spec.writes:
+                written.update(spec.writes)
+                statement = statement_of(plan, job, spec)
+                actions.append(
+                    LandingStatement(
+                        step_id=spec.step_id, after_targets=targets, statement=statement, writes=spec.writes
+                    )
+                )
+            case CheckSpec() if spec.ref in written:
+                actions.append(LandingCheck(after_targets=targets, check=table_check(spec, plan)))
+            case _:
+                continue
+    return tuple(actions)
 
 
 def notices(result: LandingResult) -> Iterator[Notice]:

@@ -15,6 +15,7 @@ from runner.loader.nodes import Path
 from runner.loader.pieces import check_pieces
 from runner.loader.replacing import check_replacing
 from runner.loader.table_checks import TableChecks
+from runner.specs import SqlSpec, SqlText
 
 if TYPE_CHECKING:
     from runner.settings import Settings
@@ -44,7 +45,18 @@ class JobChecks:
         check_handover(job, self._reading)
         check_pieces(job, self._reading)
         check_replacing(job, self._reading.report)
-        return replace(job, spec=job.spec.model_copy(update={"steps": tuple(steps)}))
+        return replace(
+            job,
+            spec=job.spec.model_copy(update={"steps": tuple(steps)}),
+            statements=self._statements(job),
+        )
+
+    def _statements(self, job: LoadedJob) -> dict[str, SqlText]:
+        if not any(isinstance(step, SqlSpec) for step in job.spec.steps):
+            return {}
+        from runner.loader.sql_checks import check_statements  # brings sqlglot along
+
+        return check_statements(job, self._reading, self._settings)
 
     def _known(self, job: LoadedJob, path: Path, what: str, name: str, known: Iterable[str]) -> None:
         """Report a name that the settings do not have."""

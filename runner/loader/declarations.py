@@ -21,16 +21,28 @@ from runner.loader.parameters import job_values
 from runner.loader.reader import MAX_BYTES, read_yaml
 from runner.loader.substitution import substitute
 from runner.loader.validation import validate
-from runner.specs import ENGINE_DATASET, DatasetSpec, JobSpec, PipelineSpec, TableRef, TableSpec, check_id
+from runner.specs import (
+    ENGINE_DATASET,
+    DatasetSpec,
+    JobSpec,
+    PipelineSpec,
+    SqlText,
+    TableRef,
+    TableSpec,
+    check_id,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedJob:
-    """A job with its document and the values of its parameters (which already stand in `spec`)."""
+    """A job with its document and the values of its parameters (which already stand in `spec`). `statements`: the
+    texts of its `sql` steps by step id, once they have been checked.
+    """
 
     document: Document
     spec: JobSpec
     params: Mapping[str, Any]
+    statements: Mapping[str, SqlText] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ class JobSummary:
     description: str
     folder: str
     queue: str
+    priority: int
     params: tuple[str, ...]
     file: Path
 
@@ -86,6 +87,7 @@ class Project:
                         .as_posix()
                         .removeprefix("."),
                         queue=loaded.spec.queue,
+                        priority=loaded.spec.priority,
                         params=tuple(loaded.spec.params),
                         file=file,
                     )
@@ -203,4 +205,5 @@ def _planned(job: LoadedJob, place: JobPlace) -> PlannedJob:
         limits=place.limits,
         stops=place.stops,
         params=job.params,
+        statements=job.statements,
     )

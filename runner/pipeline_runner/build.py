@@ -8,7 +8,7 @@ from runner.executor import BuildStep
 from runner.functions import load_extract, load_function
 from runner.ports import FunctionProcesses, FunctionThreads, Step, StepContext
 from runner.settings import Settings
-from runner.specs import CallSpec, CheckSpec, ExtractSpec, ReadSpec, StepSpec, WriteSpec
+from runner.specs import CallSpec, CheckSpec, ExtractSpec, ReadSpec, SqlSpec, StepSpec, WriteSpec
 
 
 def step_builder(settings: Settings, threads: FunctionThreads, processes: FunctionProcesses) -> BuildStep:
@@ -45,6 +45,10 @@ def step_builder(settings: Settings, threads: FunctionThreads, processes: Functi
                 from runner.steps.check import CheckTableStep
 
                 return CheckTableStep(spec, context)
+            case SqlSpec():
+                from runner.steps.sql import SqlStep
+
+                return SqlStep(spec, context, batch_rows=settings.batch_rows)
         raise TypeError(f"no step for {type(spec).__name__}")
 
     def calling(spec: ExtractSpec | CallSpec) -> dict[str, Any]:

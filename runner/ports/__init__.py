@@ -261,10 +261,11 @@ class StepContext:
 
     `target`: which of the landing's targets a write stages for. `incremental`: the incremental part of a read or
     extract, and `tracked` its index in the landing's tracking, if the job writes its target. `wanted`: the column
-    names that the only consumer, a write, takes (None otherwise), and `consumer` that write. `input_columns`: declared columns of the rows that
-    come in, where known. `key_of` gives the text of the incremental key that a row came from. `writer` is None in jobs
-    without a write. `keys`: columns that name a row that comes in, for people, where known. `lands`: the step does its
-    work in the landing. `statement`: that of a `sql` step, with its values. `notice` tells something worth saying that is no failure: level, code, message, details.
+    names that the only consumer, a write, takes (None otherwise), and `consumer` that write. `input_columns`:
+    declared columns of the rows that come in, where known. `key_of` gives the text of the incremental key that a
+    row came from. `writer` is None in jobs without a write. `keys`: columns that name a row that comes in, for
+    people, where known. `lands`: the step does its work in the landing. `statement`: that of a `sql` step, with its
+    values. `notice` tells something worth saying that is no failure: level, code, message, details.
     """
 
     plan: RunPlan

@@ -13,10 +13,24 @@ from runner.specs.tables import TableSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SqlText:
+    """The text of a `sql` step for the engine of the settings, as it is written: with `:name` for values.
+
+    It begins at `line` of `file` (relative to the project).
+    """
+
+    text: str
+    engine: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedJob:
     """One job of a run. `after` and `needs` hold node ids (job ids or barrier ids). `limits` names the worker
     limits it takes a slot of, outermost first; `stops` the enclosing groups that have `stop_on_failure`.
-    `params` are the resolved values, for the record and for `plan`; they already stand in `spec`.
+    `params` are the resolved values, for the record and for `plan`; they already stand in `spec`. `statements` are
+    the texts of its `sql` steps by step id.
     """
 
     spec: JobSpec
@@ -27,6 +41,7 @@ class PlannedJob:
     limits: tuple[str, ...] = ()
     stops: tuple[str, ...] = ()
     params: Mapping[str, object] = field(default_factory=dict)
+    statements: Mapping[str, SqlText] = field(default_factory=dict)
 
     @property
     def job_id(self) -> str:

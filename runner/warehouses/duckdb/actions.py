@@ -9,7 +9,6 @@ from dataclasses import replace
 import pyarrow as pa
 
 from runner.clock import monotonic_ns
-from runner.errors import WarehouseError
 from runner.expectations import check_error, table_findings
 from runner.ports import (
     ActionLanding,
@@ -21,7 +20,7 @@ from runner.ports import (
 )
 from runner.sql import DUCKDB
 from runner.warehouses.duckdb.calls import Cursor
-from runner.warehouses.duckdb.faults import DRIVER_ERRORS, is_invalidated, line_of, translate
+from runner.warehouses.duckdb.faults import DRIVER_ERRORS, is_invalidated, locate, translate
 from runner.warehouses.duckdb.measures import table
 
 
@@ -70,14 +69,7 @@ def _locating(statement: Statement, action: LandingAction) -> Iterator[None]:
     except DRIVER_ERRORS as error:
         if is_invalidated(error):
             raise  # the caller must know that the file has to be opened again
-        raise _located(error, statement, action) from error
-
-
-def _located(error: BaseException, statement: Statement, action: LandingAction) -> Exception:
-    translated = translate(error, statement.text)
-    if isinstance(translated, WarehouseError):
-        translated.step_id = action.step_id
-        if isinstance(action, LandingStatement) and action.file:
-            translated.hint = ""
-            translated.place = f"{action.file}:{action.line + max(0, line_of(error) - 1)}"
-    return translated
+        translated = translate(error, statement.text)
+        translated.__cause__ = error
+        locate(translated, statement, action.step_id)
+        raise translated from error

@@ -15,6 +15,7 @@ from runner.errors import (
     WarehouseError,
     WriteConflict,
 )
+from runner.ports import Statement
 
 ENGINE = "duckdb"
 _HELD = re.compile(
@@ -22,6 +23,9 @@ _HELD = re.compile(
 )
 _LINE = re.compile(r"^LINE (\d+): ", re.MULTILINE)
 _STATEMENT_LENGTH = 500
+NOT_AS_DECLARED = "the table is not as declared; run-pipeline plan shows the differences"
+"""What the engine's own statements complain about; of a project's statement it may be anything."""
+
 DRIVER_ERRORS = (duckdb.Error, OSError, pa.ArrowException)
 """What DuckDB and its Arrow readers raise. An error inside a reader comes as `OSError` or an Arrow exception."""
 
@@ -51,10 +55,16 @@ def is_invalidated(error: BaseException) -> bool:
     return isinstance(error, duckdb.FatalException) or "database has been invalidated" in str(error)
 
 
-def line_of(error: BaseException) -> int:
-    """Return the line of the statement that DuckDB complains about, counted from 1; 0: it names none."""
-    found = _LINE.search(str(error))
-    return int(found[1]) if found else 0
+def locate(error: RunPipelineError, statement: Statement, step_id: str = "") -> None:
+    """Note in an error of a statement of the project which step, file and line it is about."""
+    if not isinstance(error, WarehouseError):
+        return
+    error.step_id = step_id
+    if statement.file:
+        found = _LINE.search(str(error.__cause__ or error.__context__))
+        error.place = f"{statement.file}:{statement.line + (int(found[1]) if found else 1) - 1}"
+        if error.hint == NOT_AS_DECLARED:
+            error.hint = ""
 
 
 def _message(error: BaseException) -> str:
@@ -64,7 +74,7 @@ def _message(error: BaseException) -> str:
 
 def _hint(error: BaseException) -> str:
     if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
-        return "the table is not as declared; run-pipeline plan shows the differences"
+        return NOT_AS_DECLARED
     if isinstance(error, duckdb.ConversionException):
         return "a value of the table does not convert to its declared type"
     if isinstance(error, duckdb.PermissionException):

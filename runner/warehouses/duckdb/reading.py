@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 import anyio
 import pyarrow as pa
 
-from runner.errors import WarehouseError
+from runner.errors import RunPipelineError, WarehouseError
 from runner.ports import Statement
 from runner.warehouses.duckdb.calls import Budget, Calls, Cursor
 from runner.warehouses.duckdb.database import rollback
-from runner.warehouses.duckdb.faults import ENGINE
+from runner.warehouses.duckdb.faults import ENGINE, locate
 
 
 class Reader:
@@ -41,10 +41,15 @@ class Reader:
         the last batch is a full one.
         """
         while not self._ended:
-            for batch in await self._calls.on(
-                self._cursor, self._pull, self._statement.text, budget=self._budget
-            ):
+            for batch in await self._next():
                 yield batch
+
+    async def _next(self) -> list[pa.RecordBatch]:
+        try:
+            return await self._calls.on(self._cursor, self._pull, self._statement.text, budget=self._budget)
+        except RunPipelineError as error:
+            locate(error, self._statement)
+            raise
 
     async def close(self) -> None:
         """End the query, also in the middle. A cursor with an open reader refuses everything else."""
