@@ -55,7 +55,6 @@ def function_of(resource: str) -> Function:
         }
         return _rows(resource, thing, selected, given)
 
-    rows.__wrapped__ = getattr(thing, "_f", thing)  # type: ignore[attr-defined] - whose globals resolve annotations
     return Function(
         name=resource, target=rows, shape="row", is_async=False, is_generator=True, signature=signature
     )
@@ -89,7 +88,7 @@ def _rows(name: str, thing: Any, selected: str, arguments: Mapping[str, Any]) ->
             yield from _batches(item) if hasattr(item, "__arrow_c_stream__") else (item,)
     except RunPipelineError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever a resource raises; it is raised again as an error of ours
         raise _failure(name, error) from None  # its chain shows URLs and values as they are
 
 

@@ -30,7 +30,8 @@ class Request:
 class Reply:
     """What is answered. `body`: bytes as they are, anything else as JSON. `cut`: bytes that are promised, not sent.
 
-    `wait`: seconds before the answer. `hang`: seconds after the headers and before the body.
+    `wait`: seconds before the answer. `hang`: seconds after the headers and before the body. `drip`: seconds between
+    two bytes of the body.
     """
 
     body: Any = b""
@@ -39,13 +40,17 @@ class Reply:
     cut: int = 0
     wait: float = 0
     hang: float = 0
+    drip: float = 0
 
 
 Answer = Callable[[Request], Reply]
 
 
 class Api(ThreadingHTTPServer):
-    """The server. `requests` are those that came, `most_at_once` how many it answered at a time."""
+    """The server. `requests` are those that came, `most_at_once` how many it answered at a time.
+
+    `connections` are the addresses of the clients, one for each connection.
+    """
 
     daemon_threads = True
     request_queue_size = 64
@@ -54,6 +59,7 @@ class Api(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
         self.requests: list[Request] = []
+        self.connections: list[tuple[str, int]] = []
         self.most_at_once = 0
         self.stopping = threading.Event()
         self._at_once = 0
@@ -76,6 +82,11 @@ class Api(ThreadingHTTPServer):
         finally:
             with self._lock:
                 self._at_once -= 1
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Note a connection."""
+        self.connections.append(client_address)
+        super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that went away are nothing to print."""
@@ -104,7 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.flush()
         self.server.stopping.wait(reply.hang)
-        self.wfile.write(body)
+        for piece in (body[i : i + 1] for i in range(len(body))) if reply.drip else (body,):
+            self.wfile.write(piece)
+            self.server.stopping.wait(reply.drip)
         self.close_connection = bool(reply.cut)
 
     def log_message(self, format: str, *args: Any) -> None:

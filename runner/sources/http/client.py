@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -202,7 +203,9 @@ def _transport(access: Access, url: str) -> Any:
     except ModuleNotFoundError as error:
         hint = "pip install 'run-pipeline[http]'"
         raise SourceError(SOURCE, "httpx2 is not installed", hint=hint) from error
-    return access.transport(url, httpx2.create_ssl_context())
+    # Reading the certificates takes longer than some whole jobs. Without them no TLS connection is ever trusted.
+    secure = origin(url)[0] == "https"
+    return access.transport(url, httpx2.create_ssl_context() if secure else SSLContext(PROTOCOL_TLS_CLIENT))
 
 
 def _asked_wait(value: str | None) -> float | None:
