@@ -25,6 +25,11 @@ def count(number: int, noun: str = "") -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def queue_text(queue: str, priority: int) -> str:
+    """Return `maintenance`, with a priority other than 0 `maintenance, priority 5`."""
+    return f"{queue}, priority {priority}" if priority else queue
+
+
 def moment(time: datetime | None) -> str:
     """Return a UTC time to the second: `2026-02-12 06:00:00Z`; `-` for none."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if time else "-"

@@ -61,6 +61,8 @@ class JobOutline:
 
     job_id: str
     group: str
+    queue: str
+    priority: int
     file: str
     params: Mapping[str, str]
     steps: tuple[PlannedStep, ...]
@@ -109,6 +111,8 @@ def _job(
     return JobOutline(
         job_id=job.job_id,
         group=job.group,
+        queue=job.spec.queue,
+        priority=job.spec.priority,
         file=str(job.file),
         params={name: str(value) for name, value in job.params.items()},
         steps=steps,

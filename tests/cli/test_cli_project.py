@@ -82,8 +82,8 @@ def test_list_shows_pipelines_and_jobs(in_project: InProject, capsys: Captured) 
         ["pipeline", "runs"],
         ["hello", "load_people,"],
         ["job", "folder"],
-        ["greet_people", "Write"],
-        ["load_people", "people_csv"],
+        ["greet_people", "default"],
+        ["load_people", "default"],
     ]
 
     assert in_project("list", "-o", "json") == 0

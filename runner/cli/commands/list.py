@@ -9,6 +9,7 @@ import click
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
 from runner.cli.tables import table
+from runner.cli.wording import queue_text
 
 if TYPE_CHECKING:
     from runner.loader import JobSummary, PipelineSummary
@@ -47,8 +48,17 @@ def _print(invocation: Invocation, pipelines: list[PipelineSummary], jobs: list[
     if pipelines and jobs:
         invocation.console.data()
     if jobs:
-        rows = [[each.job_id, each.folder, ", ".join(each.params), each.description] for each in jobs]
-        for line in table(("job", "folder", "parameters", "description"), rows):
+        rows = [
+            [
+                each.job_id,
+                each.folder,
+                queue_text(each.queue, each.priority),
+                ", ".join(each.params),
+                each.description,
+            ]
+            for each in jobs
+        ]
+        for line in table(("job", "folder", "queue", "parameters", "description"), rows):
             invocation.console.data(*line)
 
 
@@ -69,6 +79,7 @@ def _job(summary: JobSummary) -> dict[str, Any]:
         "description": summary.description,
         "folder": summary.folder,
         "queue": summary.queue,
+        "priority": summary.priority,
         "params": list(summary.params),
         "file": str(summary.file),
     }

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.commands.run import AsOf, check_name, parameters
-from runner.cli.completion import RunnableName
+from runner.cli.completion import RunnableName, Setting
 from runner.cli.console import BOLD, DIM, Part, Styled
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
-from runner.cli.wording import count, moment
+from runner.cli.wording import count, moment, queue_text
 
 if TYPE_CHECKING:
     from runner.operations.plan import JobOutline, PlannedStep, RowCounts
@@ -31,7 +31,7 @@ run-pipeline plan form_obs_intake_01 --count"""
     "--count", "counted", is_flag=True, help="Also count rows: opens the warehouse, changes nothing."
 )
 @click.option("--max-workers", type=click.IntRange(1, 1000), help="As for run.")
-@click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="As for run.")
+@click.option("--set", "settings", type=Setting(), metavar="NAME=VALUE", multiple=True, help="As for run.")
 @click.option("--as-of", type=AsOf(), metavar="TIME", help="As for run.")
 @click.pass_obj
 def command(
@@ -74,7 +74,8 @@ def plan_lines(plan: RunPlan, outlines: list[JobOutline]) -> Iterator[list[Part]
     yield [Styled(plan.name, BOLD), f": {count(len(outlines), 'job')}{workers}, as of {moment(plan.as_of)}"]
     for each in outlines:
         yield [""]
-        yield [Styled(each.job_id, BOLD), f"  {each.group}" if each.group else ""]
+        group = f"  {each.group}" if each.group else ""
+        yield [Styled(each.job_id, BOLD), group, f"  queue {queue_text(each.queue, each.priority)}"]
         for name, value in each.params.items():
             yield [f"  with {name} = {value}"]
         for step in each.steps:
