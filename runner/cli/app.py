@@ -40,9 +40,7 @@ COMMANDS = {
     "timers": _command("timers", "List the project's timers, with next and last runs."),
     "init": _command("init", "Make a new project that runs."),
     "schema": _command("schema", "Print or install JSON Schema for the files of a project."),
-    "completion": _command(
-        "completion", "Print the script that makes a shell complete commands, names and options."
-    ),
+    "completion": _command("completion", "Print the script that makes a shell complete names and options."),
     "config": _command("config", "Show the settings in effect, secrets masked."),
     "version": _command("version", "Show the versions of the engine and of what it stands on."),
 }

@@ -1,20 +1,29 @@
-"""Shell completion of pipelines and jobs: by file names, so that a Tab costs no YAML and no settings."""
+"""What the shell completes: names of pipelines, jobs, runs and parameters. A Tab costs no settings, only files."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.project_files import job_files, latest_runs, parameters_of, pipeline_files, project_of
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from click.shell_completion import CompletionItem
+
+MAX_HELP = 80
 
 
 class RunnableName(click.ParamType[str]):
     """The name of a pipeline or job. Any text passes: the loader knows better, and names what is near."""
 
     name = "name"
+
+    def __init__(self, *, only_jobs: bool = False) -> None:
+        self._only_jobs = only_jobs
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -23,7 +32,65 @@ class RunnableName(click.ParamType[str]):
         from click.shell_completion import CompletionItem
 
         del param
-        return [CompletionItem(name) for name in runnable_names(ctx) if name.startswith(incomplete)]
+        project = _project(ctx)
+        if project is None:
+            return []
+        names = [*({} if self._only_jobs else pipeline_files(project)), *job_files(project)]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class RunReference(click.ParamType[str]):
+    """A run: `last`, `last-failed`, an id, or the beginning of one. Any text passes: the run store knows better."""
+
+    name = "run"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the words for the newest runs, and their ids, newest first."""
+        from click.shell_completion import CompletionItem
+
+        del param
+        words = [("last", "the newest run"), ("last-failed", "the newest that failed")]
+        project = _project(ctx)
+        runs = latest_runs(project) if project else []
+        return [
+            CompletionItem(value, help=text)
+            for value, text in (*words, *runs)
+            if value.startswith(incomplete) or (incomplete and value.startswith(incomplete.upper()))
+        ]
+
+
+class Setting(click.ParamType[str]):
+    """NAME=VALUE of a parameter. `argument` names the argument with the pipeline or job."""
+
+    name = "setting"
+
+    def __init__(self, argument: str = "name") -> None:
+        self._argument = argument
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return `NAME=` of the parameters of what is to be run, and then their default as a value."""
+        from click.shell_completion import CompletionItem
+
+        del param
+        project = _project(ctx)
+        # An option without its value yet keeps click from telling arguments: they are left over.
+        runnable = ctx.params.get(self._argument) or next((each for each in ctx.args if each[:1] != "-"), None)
+        if project is None or not runnable:
+            return []
+        specs = parameters_of(project, runnable)
+        name, typed, _ = incomplete.partition("=")
+        if not typed:
+            return [
+                CompletionItem(f"{each}=", help=_about(spec))
+                for each, spec in specs.items()
+                if each.startswith(name)
+            ]
+        offers = [f"{name}={value}" for value in _values(specs.get(name, {}))]
+        return [CompletionItem(offer) for offer in offers if offer.startswith(incomplete)]
 
 
 def runnable_names(ctx: click.Context) -> list[str]:
@@ -33,21 +100,21 @@ def runnable_names(ctx: click.Context) -> list[str]:
 
 def names_of(project: str | None) -> list[str]:
     """Return the names of a project's pipelines and jobs, as `runnable_names` does."""
-    configs = _configs(project)
-    if configs is None:
-        return []
-    files = (*sorted((configs / "pipelines").glob("*.yaml")), *sorted((configs / "jobs").rglob("*.yaml")))
-    return [file.stem for file in files]
+    folder = project_of(project)
+    return [*pipeline_files(folder), *job_files(folder)] if folder else []
 
 
-def _configs(project: str | None) -> Path | None:
-    import os
+def _project(ctx: click.Context) -> Path | None:
+    return project_of(ctx.obj.project if ctx.obj else None)
 
-    named = project or os.environ.get("RUN_PIPELINE_PROJECT")
-    here = Path(named) if named else Path.cwd()
-    fallback = os.environ.get("RUN_PIPELINE_FALLBACK_PROJECT")
-    folders: list[Path] = [here, *([] if named else here.parents), *([Path(fallback)] if fallback else [])]
-    for folder in folders:
-        if (folder / "configs" / "runner.toml").is_file():
-            return folder / "configs"
-    return None
+
+def _about(spec: Mapping[str, Any]) -> str:
+    default = f", default {spec['default']}" if spec.get("default") is not None else ""
+    text = f"{spec.get('type', 'string')}{default}"
+    return text if len(text) <= MAX_HELP else f"{text[: MAX_HELP - 1]}…"
+
+
+def _values(spec: Mapping[str, Any]) -> list[str]:
+    if spec.get("type") == "bool":
+        return ["true", "false"]
+    return [] if spec.get("default") is None else [str(spec["default"])]

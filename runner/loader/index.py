@@ -11,27 +11,11 @@ from runner.errors import Problem
 from runner.specs import ENGINE_DATASET, check_id
 
 CONFIGS = "configs"
-COMMANDS = frozenset(
-    {
-        *("backfill", "completion", "config", "coverage", "doctor", "events", "failures", "help", "init", "list", "logs"),
-        "notify",
-        *(
-            "optimize",
-            "plan",
-            "rescore",
-            "retry",
-            "run",
-            "runs",
-            "schema",
-            "show",
-            "stats",
-            "systemd",
-            "timers",
-            "validate",
-            "version",
-        ),
-    }
-)
+COMMANDS = frozenset({
+    "backfill", "completion", "config", "coverage", "doctor", "events", "failures", "help", "init", "list",
+    "logs", "notify", "optimize", "plan", "rescore", "retry", "run", "runs", "schema", "show", "stats",
+    "systemd", "timers", "validate", "version",
+})  # fmt: skip
 """Words that the command line takes for itself: `run-pipeline NAME` must not be one of them."""
 MAX_FOLDERS = 8
 """Levels of folders below configs/jobs."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.commands.run import parameters
-from runner.cli.completion import RunnableName
+from runner.cli.completion import RunnableName, Setting
 from runner.cli.console import BOLD, GREEN, RED, YELLOW, Part, Styled
 from runner.cli.exit_codes import ExitCode
 from runner.cli.invocation import Invocation
@@ -26,8 +26,10 @@ _STYLES = {"ok": GREEN, "warning": YELLOW, "error": RED}
 
 
 @click.command(name="doctor", cls=RunnerCommand, example=EXAMPLE)
-@click.argument("job", type=RunnableName())
-@click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="As for run.")
+@click.argument("job", type=RunnableName(only_jobs=True))
+@click.option(
+    "--set", "settings", type=Setting("job"), metavar="NAME=VALUE", multiple=True, help="As for run."
+)
 @click.pass_obj
 def command(invocation: Invocation, job: str, settings: tuple[str, ...]) -> int:
     """Explain a job's incremental reads and name what would mend them.

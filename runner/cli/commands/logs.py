@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import click
 
 from runner import events
-from runner.cli.completion import RunnableName
+from runner.cli.completion import RunnableName, RunReference
 from runner.cli.console import DIM, RED, YELLOW, Part, Styled
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
@@ -21,8 +21,8 @@ run-pipeline logs 01KH4SATJ0 -o jsonl | jq .event_type"""
 
 
 @click.command(name="logs", cls=RunnerCommand, example=EXAMPLE)
-@click.argument("run", default="last")
-@click.option("--job", type=RunnableName(), help="Only the events of this job.")
+@click.argument("run", type=RunReference(), default="last")
+@click.option("--job", type=RunnableName(only_jobs=True), help="Only the events of this job.")
 @click.pass_obj
 def command(invocation: Invocation, run: str, job: str | None) -> None:
     """Print the events of a run.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.commands.run import parameters
-from runner.cli.completion import RunnableName
+from runner.cli.completion import RunnableName, Setting
 from runner.cli.exit_codes import ExitCode
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
@@ -29,11 +29,13 @@ WHERE_HELP = "Rows of the target, by a declared column; also != < > <= >=. Repea
 
 
 @click.command(name="rescore", cls=RunnerCommand, example=EXAMPLE)
-@click.argument("job", type=RunnableName())
+@click.argument("job", type=RunnableName(only_jobs=True))
 @click.option("--where", "conditions", metavar="COLUMN=VALUE", multiple=True, help=WHERE_HELP)
 @click.option("--all", "everything", is_flag=True, help="All rows of the target.")
 @click.option("--quarantined", is_flag=True, help="Rows that were quarantined.")
-@click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="As for run.")
+@click.option(
+    "--set", "settings", type=Setting("job"), metavar="NAME=VALUE", multiple=True, help="As for run."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def command(

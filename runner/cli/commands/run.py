@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.completion import RunnableName
+from runner.cli.completion import RunnableName, Setting
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
 
@@ -47,7 +47,12 @@ class AsOf(click.ParamType[datetime]):
 @click.argument("name", type=RunnableName())
 @click.option("--max-workers", type=click.IntRange(1, 1000), help="Run at most so many jobs at once.")
 @click.option(
-    "--set", "settings", metavar="NAME=VALUE", multiple=True, help="Give a parameter a value; repeatable."
+    "--set",
+    "settings",
+    type=Setting(),
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Give a parameter a value; repeatable.",
 )
 @click.option(
     "--as-of", type=AsOf(), metavar="TIME", help="The run's logical time, for functions that ask for it."

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from runner.cli.completion import RunReference
 from runner.cli.console import BOLD, DIM, RED, Part, Styled
 from runner.cli.escaping import lines
 from runner.cli.invocation import Invocation
@@ -24,7 +25,7 @@ run-pipeline show 01KH4SATJ0 -o json"""
 
 
 @click.command(name="show", cls=RunnerCommand, example=EXAMPLE)
-@click.argument("run", default="last")
+@click.argument("run", type=RunReference(), default="last")
 @click.pass_obj
 def command(invocation: Invocation, run: str) -> None:
     """Show one run: its jobs, steps, times and errors.

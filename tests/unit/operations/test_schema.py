@@ -94,7 +94,8 @@ BEYOND = {
         *("unknown_function", "unknown_module"),
     },
     "it compares two places of one file, for which JSON Schema has no words": {
-        *("keys_of_different_number", "needs_of_another_pipeline", "rows_of_a_write", "stage_name_twice"),
+        *("keys_of_different_number", "needs_of_another_pipeline", "replace_beside_another_write"),
+        *("replace_in_pieces", "replace_with_new_rows_only", "rows_of_a_write", "stage_name_twice"),
         *("step_id_twice", "unknown_parameter"),
     },
 }
