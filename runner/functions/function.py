@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from inspect import Parameter
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from runner.errors import did_you_mean
 from runner.functions.annotations import accepts, as_annotated, expectation, resolve
-from runner.ports import StopFlag
+
+if TYPE_CHECKING:
+    from runner.ports import StopFlag
 
 RESERVED = {"connection": "`connection: NAME`", "since": "`cursor: {…}`", "as_of": "", "stop": ""}
 """Arguments that the engine fills, and the key of the step that makes it do so (none: no key is needed)."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from runner.functions.function import Function
 from runner.functions.loading import load_function
-from runner.specs import ExtractSpec
 
 if TYPE_CHECKING:
     from runner.settings import Connection
+    from runner.specs import ExtractSpec
 
 
 def load_extract(spec: ExtractSpec) -> Function:

@@ -46,6 +46,13 @@ class FunctionChecks:
             message, _, expected = text.partition("; expected ")
             place = (*path, "with", argument) if argument in step.with_ else named
             self.report.add(job.document, place, message, expected=expected)
+        if isinstance(step, CallSpec) and step.runs_in == "process":
+            from runner.functions.elsewhere import process_problems  # brings pickle along
+
+            connection = self.settings.connections.get(step.connection or "")
+            for keys, text in process_problems(function, step.with_, connection):
+                message, _, expected = text.partition("; expected ")
+                self.report.add(job.document, (*path, *keys), message, expected=expected)
 
     def _problems(self, function: Function, step: ExtractSpec | CallSpec) -> list[tuple[str, str]]:
         """Return what the signature says; a source's own checks need arguments that fit it."""
