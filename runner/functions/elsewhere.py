@@ -20,7 +20,8 @@ def process_problems(
     if function.is_async:
         yield (
             ("runs_in",),
-            f"{function.name} is a coroutine, which runs on the event loop; expected a plain function, or runs_in: thread",
+            f"{function.name} is a coroutine, which runs on the event loop; "
+            "expected a plain function, or runs_in: thread",
         )
     if function.name.startswith("__main__:"):
         yield (
