@@ -50,7 +50,7 @@ class CellTest:
         if holds is None:  # one by one they can be compared exactly
             against = set(self.positions(array.to_pylist()))
             return pa.array([number in against for number in range(len(array))], pa.bool_())
-        return pc.and_(array.is_valid(), pc.invert(pc.fill_null(holds, value=False)))
+        return pc.and_(array.is_valid(), pc.invert(pc.fill_null(holds, fill_value=False)))
 
     def _holds(self, value: Any) -> bool:
         test = self._tests.get(type(value))

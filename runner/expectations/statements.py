@@ -4,6 +4,7 @@ is something, one more shows a few of the rows. Text for any engine: what differ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.expectations.findings import SAMPLES, fresh_finding, rows_finding, sample_text
 from runner.ports import Finding, Statement, TableCheck
-from runner.specs import ColumnSpec, Expectation
+from runner.specs import CheckSpec, ColumnSpec, Expectation, RunPlan, TableSpec
 from runner.sql import Dialect, Parameters, column_list, conditions, qualified, quote, typed_value
 from runner.types import row_at
 
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 NUMBER = "number_"
 SHARED = "shared_"
 TOTAL = "total_"
+
+
+def table_check(spec: CheckSpec, plan: RunPlan) -> TableCheck:
+    """Return what a check of a table asks of it."""
+    if spec.ref is None:
+        raise ValueError(f"check {spec.step_id} is not of a table")
+    return TableCheck(
+        step_id=spec.step_id,
+        table=plan.tables[spec.ref],
+        expectations=spec.expectations,
+        as_of=plan.as_of,
+        filters=spec.filters,
+    )
 
 
 def table_findings(
@@ -149,12 +163,10 @@ class _CheckStatements:
         return [self._table.column(name) for name in dict.fromkeys((*self._table.key, *about))]
 
     def _columns(self, expectation: Expectation) -> tuple[str, ...]:
-        """Return the columns that an expectation is about; those of an expression stand in it as the loader left it:
-        in double quotes.
-        """
+        """Return the columns that an expectation is about."""
         if expectation.expression is None:
             return expectation.columns
-        return tuple(name for name in self._table.column_names if quote(name) in expectation.expression)
+        return named_columns(expectation.expression, self._table)
 
     def _where(self, parameters: Parameters) -> list[str]:
         return conditions(self._table, self._check.filters, parameters)
@@ -168,7 +180,7 @@ class _CheckStatements:
     def _against(self, expectation: Expectation, parameters: Parameters) -> str:
         """Return the condition under which a row is against an expectation. NULL makes it NULL, which is not true."""
         if expectation.expression is not None:
-            return f"NOT ({expectation.expression})"
+            return f"NOT ({expectation.expression}\n)"  # it may end in a comment
         column = self._table.column(expectation.columns[0])
         name = quote(column.name)
         bind = self._binder(column, parameters)
@@ -187,6 +199,12 @@ class _CheckStatements:
             return parameters.bind(column.name, typed_value(self._table, column, value), column.type)
 
         return bind
+
+
+def named_columns(expression: str, table: TableSpec) -> tuple[str, ...]:
+    """Return the columns whose names occur in an expression, in declared order."""
+    words = set(re.findall(r"\w+", expression, re.ASCII))
+    return tuple(name for name in table.column_names if name in words)
 
 
 def _filtered(where: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runner.errors import did_you_mean
 from runner.loader.declarations import LoadedJob, Reading
+from runner.loader.expectation_checks import check_verdicts
 from runner.loader.flow import check_flow
 from runner.loader.function_checks import FunctionChecks
 from runner.loader.handover import check_handover
@@ -33,7 +34,7 @@ class JobChecks:
         """Return the job with its filters typed by their columns."""
         check_flow(job.document, job.spec, self._reading.report)
         self._known(job, ("queue",), "queue", job.spec.queue, self._settings.queues)
-        tables = TableChecks(job, self._reading)
+        tables = TableChecks(job, self._reading, self._settings.warehouse.kind)
         steps = []
         for number, step in enumerate(job.spec.steps):
             connection = getattr(step, "connection", None)
@@ -45,6 +46,7 @@ class JobChecks:
         check_handover(job, self._reading)
         check_pieces(job, self._reading)
         check_replacing(job, self._reading.report)
+        check_verdicts(job, self._reading)
         return replace(
             job,
             spec=job.spec.model_copy(update={"steps": tuple(steps)}),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from runner.errors import did_you_mean
 from runner.loader.declarations import LoadedJob, Reading
+from runner.loader.expectation_checks import origin_of
 from runner.loader.nodes import Path
 from runner.specs import ExtractSpec, ReadSpec, Step, TableSpec, WriteSpec
 
@@ -15,11 +16,11 @@ def check_handover(job: LoadedJob, reading: Reading) -> None:
     """Check the columns of every write whose rows come from no function's hands."""
     numbers = {step.step_id: number for number, step in reversed(list(enumerate(job.spec.steps)))}
     for number, step in enumerate(job.spec.steps):
-        source = numbers.get(step.input, -1) if step.input else number - 1
-        if isinstance(step, WriteSpec) and 0 <= source < number:
+        if isinstance(step, WriteSpec) and (origin := origin_of(job.spec.steps, step)) is not None:
             target = reading.table(step.ref)
             if target is not None:
-                _Handover(job, reading, number, step, source, target).check(job.spec.steps[source])
+                source = numbers[origin.step_id]
+                _Handover(job, reading, number, step, source, target).check(origin)
 
 
 class _Handover:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from runner.errors import did_you_mean
 from runner.loader.declarations import LoadedJob, Reading
+from runner.loader.expectation_checks import ExpectationChecks
 from runner.loader.nodes import Path, shorten
 from runner.loader.values import filter_value
 from runner.specs import (
     ENGINE_DATASET,
+    CheckSpec,
     ColumnSpec,
     Cursor,
     ExtractSpec,
@@ -29,10 +31,11 @@ _SHOWN_NAMES = 12
 
 @dataclass(slots=True)
 class TableChecks:
-    """Checks of one job. `step` returns a step with its filters typed by their columns."""
+    """Checks of one job. `step` returns a step with its values typed by their columns. `engine`: the warehouse's."""
 
     job: LoadedJob
     reading: Reading
+    engine: str
 
     def step(self, number: int, step: Step) -> Step:
         """Check whatever a step says about tables."""
@@ -44,6 +47,8 @@ class TableChecks:
                 return self._extract(path, step)
             case WriteSpec():
                 self._write(path, step)
+            case CheckSpec():
+                return self._check(path, step)
         return step
 
     # --- steps ---
@@ -61,6 +66,15 @@ class TableChecks:
         if step.incremental:
             self._incremental((*path, "incremental"), step.incremental, source)
         return step.model_copy(update={"filters": self._filters((*path, "filters"), step.filters, source)})
+
+    def _check(self, path: Path, step: CheckSpec) -> CheckSpec:
+        table = self._table(path, step.ref) if step.ref else None
+        if step.ref and table is None:
+            return step
+        checked = ExpectationChecks(self.job, self.reading, self.engine).typed(path, step, table)
+        if table is None:
+            return checked
+        return checked.model_copy(update={"filters": self._filters((*path, "filters"), step.filters, table)})
 
     def _extract(self, path: Path, step: ExtractSpec) -> ExtractSpec:
         if step.incremental:

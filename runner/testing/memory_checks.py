@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from runner.expectations import Tally, fresh_finding, rows_finding, sample_text
+from runner.expectations import Tally, fresh_finding, named_columns, rows_finding, sample_text
 from runner.ports import Batch, Finding, Row, TableCheck
 from runner.specs import Expectation, TableRef, TableSpec
 from runner.sql import DUCKDB, column_list, quote
@@ -77,7 +77,7 @@ def _against_expression(
     ]
     if not against:
         return None
-    names = [name for name in check.table.column_names if quote(name) in text]
+    names = named_columns(text, check.table)
     samples = [sample_text(row, check.table.key, names) for row in against[:SAMPLES]]
     return Finding(
         subject=str(check.table.ref), expectation=expectation, rows=len(rows), offending=len(against),
@@ -100,6 +100,6 @@ def _evaluated(table: TableSpec, text: str, rows: Sequence[Row]) -> list[bool | 
         )
         source = f"(SELECT {typed}, {column_list(['place_'])} FROM incoming)"
         found = connection.execute(
-            f"SELECT CAST(({text}) AS BOOLEAN) FROM {source} ORDER BY place_"
+            f"SELECT CAST(({text}\n) AS BOOLEAN) FROM {source} ORDER BY place_"
         ).fetchall()
     return [row[0] for row in found]
