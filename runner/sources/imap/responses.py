@@ -74,10 +74,10 @@ def number(value: object) -> int:
 
 
 def flags(value: object) -> list[str]:
-    r"""Read a list of flags, such as `\Seen`. Raises `ValueError`."""
+    r"""Read a list of flags, such as `\Seen`; `\Recent` is the session's, not the message's. Raises `ValueError`."""
     if not isinstance(value, list):
         raise ValueError(f"{value!r} is no list of flags")  # noqa: TRY004 - an answer of the server, not our type
-    return [flag if isinstance(flag, str) else str(flag) for flag in value]
+    return [str(flag) for flag in value if flag != "\\Recent"]
 
 
 def internal_date(value: object) -> datetime | None:

@@ -6,6 +6,7 @@ flag, and goes on; TLS allows that for reading, writing and the handshake, which
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import ssl
@@ -138,7 +139,7 @@ class Wire:
             problem = unconnected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if problem:
             raise SourceUnavailable(
-                self.server, f"cannot be reached: {OSError(problem, '').strerror or problem}"
+                self.server, f"cannot be reached: {os.strerror(problem)}"
             )
         unconnected.settimeout(POLL)
 
