@@ -15,7 +15,6 @@ from runner.ports import (
     LandingAction,
     LandingCheck,
     LandingStatement,
-    Row,
     Statement,
 )
 from runner.sql import DUCKDB
@@ -35,9 +34,11 @@ def perform(cursor: Cursor, action: LandingAction) -> ActionLanding:
 
 
 def _change(cursor: Cursor, action: LandingStatement) -> ActionLanding:
-    rows = _rows(cursor, action.statement, action)
-    (count,) = rows[0].values() if rows else (0,)
-    return ActionLanding(step_id=action.step_id, rows=int(count))
+    """Change tables. DuckDB answers INSERT, UPDATE, DELETE, MERGE and TRUNCATE with the number of rows."""
+    statement = action.statement
+    with _locating(statement, action):
+        answer = cursor.execute(statement.text, statement.values or None).fetchone()
+    return ActionLanding(step_id=action.step_id, rows=int(answer[0]) if answer else 0)
 
 
 def _check(cursor: Cursor, action: LandingCheck) -> ActionLanding:
@@ -51,14 +52,6 @@ def _asked(cursor: Cursor, statement: Statement, action: LandingAction) -> pa.Ta
     """Send a query and return its rows."""
     with _locating(statement, action):
         return table(cursor, statement)
-
-
-def _rows(cursor: Cursor, statement: Statement, action: LandingAction) -> list[Row]:
-    """Execute and return the rows. They come through Arrow, which needs no library for time zones."""
-    with _locating(statement, action):
-        cursor.execute(statement.text, statement.values or None)
-        found = cursor.to_arrow_table()
-    return [] if found is None else found.to_pylist()
 
 
 @contextmanager

@@ -24,7 +24,8 @@ _HELD = re.compile(
 _LINE = re.compile(r"^LINE (\d+): ", re.MULTILINE)
 _STATEMENT_LENGTH = 500
 NOT_AS_DECLARED = "the table is not as declared; run-pipeline plan shows the differences"
-"""What the engine's own statements complain about; of a project's statement it may be anything."""
+NOT_CONVERTED = "a value of the table does not convert to its declared type"
+"""Hints for the engine's own statements; what is wrong with a statement of the project may be anything."""
 
 DRIVER_ERRORS = (duckdb.Error, OSError, pa.ArrowException)
 """What DuckDB and its Arrow readers raise. An error inside a reader comes as `OSError` or an Arrow exception."""
@@ -63,7 +64,7 @@ def locate(error: RunPipelineError, statement: Statement, step_id: str = "") -> 
     if statement.file:
         found = _LINE.search(str(error.__cause__ or error.__context__))
         error.place = f"{statement.file}:{statement.line + (int(found[1]) if found else 1) - 1}"
-        if error.hint == NOT_AS_DECLARED:
+        if error.hint in (NOT_AS_DECLARED, NOT_CONVERTED):
             error.hint = ""
 
 
@@ -76,7 +77,7 @@ def _hint(error: BaseException) -> str:
     if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
         return NOT_AS_DECLARED
     if isinstance(error, duckdb.ConversionException):
-        return "a value of the table does not convert to its declared type"
+        return NOT_CONVERTED
     if isinstance(error, duckdb.PermissionException):
         return "files and extensions are closed to SQL here"
     return ""

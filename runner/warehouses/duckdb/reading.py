@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
+import duckdb
 import pyarrow as pa
 
 from runner.errors import RunPipelineError, WarehouseError
@@ -71,7 +72,13 @@ class Reader:
         if self._schema is None:
             self._cursor.execute("BEGIN TRANSACTION READ ONLY")
         # `sql(...)` streams (93 MB for 8M rows); `execute(...)` copies the whole result first (470 MB).
-        relation = self._cursor.sql(self._statement.text, params=self._statement.values or None)
+        values = self._statement.values or None
+        try:
+            relation = self._cursor.sql(self._statement.text, params=values)
+        except (duckdb.BinderException, duckdb.CatalogException):
+            if self._statement.file:  # `sql(...)` does not tell the line, `execute(...)` does
+                self._cursor.execute(f"EXPLAIN {self._statement.text}", values)
+            raise
         _refuse_equal_names(relation.columns)
         return relation.to_arrow_reader(self._batch_rows)
 
