@@ -63,6 +63,11 @@ class Schedule:
         for word in words:
             if not word.isprintable():
                 raise UsageError(f"{word!r} cannot stand in a unit: it has control characters")
+        for program in (self.program[0], *self.on_failure[:1]):
+            if set(program) & set("\"'\\"):
+                raise UsageError(
+                    f"{program!r}: systemd starts no program with quotes or backslashes in its path"
+                )
 
     @property
     def unit(self) -> str:
