@@ -18,23 +18,16 @@ def process_problems(
     were made in Python may hold anything.
     """
     if function.is_async:
-        yield (
-            ("runs_in",),
-            f"{function.name} is a coroutine, which runs on the event loop; "
-            "expected a plain function, or runs_in: thread",
-        )
+        text = f"{function.name} is a coroutine, which runs on the event loop"
+        yield ("runs_in",), f"{text}; expected a plain function, or runs_in: thread"
     if function.name.startswith("__main__:"):
-        yield (
-            ("function",),
-            f"{function.name} cannot be imported by another process; expected a function of a module",
-        )
+        text = f"{function.name} cannot be imported by another process"
+        yield ("function",), f"{text}; expected a function of a module"
     values = {("with", name): value for name, value in given.items()}
     for keys, value in {**values, ("connection",): connection}.items():
         try:
             pickle.loads(pickle.dumps(value))  # noqa: S301 - what was pickled in this line
         except Exception as error:  # noqa: BLE001 - whatever the value's class raises
             kind = f"{type(error).__name__}: {error}"
-            yield (
-                keys,
-                f"cannot go to another process ({kind}); expected a value that can be pickled, or runs_in: thread",
-            )
+            text = f"cannot go to another process ({kind})"
+            yield keys, f"{text}; expected a value that can be pickled, or runs_in: thread"
