@@ -88,7 +88,7 @@ def _rows(name: str, thing: Any, selected: str, arguments: Mapping[str, Any]) ->
             yield from _batches(item) if hasattr(item, "__arrow_c_stream__") else (item,)
     except RunPipelineError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a resource raises; it is raised again as an error of ours
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again as an error of ours
         raise _failure(name, error) from None  # its chain shows URLs and values as they are
 
 
@@ -122,7 +122,7 @@ def _batches(table: Any) -> Iterator[Any]:
     return iter(pa.table(table).to_batches())
 
 
-def _failure(name: str, error: Exception) -> RunPipelineError:
+def _failure(name: str, error: BaseException) -> RunPipelineError:
     """Return what an error is for the engine: the first one of the chain whose kind is known."""
     chain = list(_chain(error))
     for one in chain:
