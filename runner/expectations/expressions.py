@@ -26,10 +26,10 @@ def expression_problems(text: str, columns: Sequence[ColumnSpec], dialect: str) 
         return
     tree = parsed[0] if len(parsed) == 1 else None
     if tree is None:
-        yield f"{len(parsed)} statements; expected one condition", ""
+        yield f"has {len(parsed)} statements; expected one condition", ""
         return
     if what := _beyond_a_row(tree):
-        yield f"{what}; expected columns, literals and functions of one row", ""
+        yield f"has {what}; expected columns, literals and functions of one row", ""
         return
     yield from _unknown_columns(tree, [column.name for column in columns])
     types = {column.name: column.type for column in columns}

@@ -33,7 +33,7 @@ class Accepted(Spec):
                     "NULL is always accepted; expected a value, or not_null beside it", "values", number
                 )
             if isinstance(value, list | tuple | dict):
-                raise Misfit("expected a single value", "values", number)
+                raise Misfit("not one value; expected no list and no keys", "values", number)
         return self
 
 
@@ -50,7 +50,7 @@ class Range(Spec):
             raise ValueError("a range without bounds; expected min, max or both")
         for name, bound in (("min", self.min), ("max", self.max)):
             if isinstance(bound, list | tuple | dict | bool):
-                raise Misfit("expected a number, a text or a time", name)
+                raise Misfit("no bound; expected a number, a text or a time", name)
         low, high = self.min, self.max
         if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
             raise Misfit(f"no value is at least {low} and at most {high}; expected at least min", "max")
