@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runner.errors import (
         AuthenticationFailed,
         BadRows,
+        CheckFailed,
         ConfigurationError,
         DamagedRecord,
         DiskFull,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationFailed",
     "BadRows",
+    "CheckFailed",
     "ConfigurationError",
     "Connection",
     "DamagedRecord",
@@ -110,7 +112,7 @@ __all__ = [
 
 _HOME = {
     "runner.errors": (
-        "AuthenticationFailed", "BadRows", "ConfigurationError", "DamagedRecord", "DiskFull",
+        "AuthenticationFailed", "BadRows", "CheckFailed", "ConfigurationError", "DamagedRecord", "DiskFull",
         "FunctionFailed", "HeldByAnother", "Problem", "QuotaExceeded", "ResourceExhausted", "RunFailed",
         "RunNotFound", "RunPipelineError", "SourceBusy", "SourceDenied", "SourceError", "SourceUnavailable",
         "TableMismatch", "TimeLimitExceeded", "UncleanCancel", "UsageError", "WarehouseError",

@@ -46,6 +46,7 @@ CASES = sorted(folder.name for folder in BROKEN.iterdir() if (folder / "expected
 
 REFUSED = frozenset(
     {
+        *("check_of_an_unknown_kind", "check_of_half_a_table", "check_values_that_are_none"),
         *("command_as_name", "dataset_in_a_table", "dataset_of_the_engine", "extract_with_left_anti"),
         *(
             "file_name_is_no_id",
@@ -82,6 +83,8 @@ BEYOND = {
         *("pipeline_and_job_of_one_name", "same_name_in_two_folders"),
     },
     "it is about another file: a table, a job, a pipeline, the settings": {
+        *("check_bounds_that_exclude_each_other", "check_of_unknown_columns", "check_values_of_wrong_type"),
+        *("columns_beyond_a_check",),
         *("columns_that_the_target_does_not_have", "cursor_of_json", "cycle_of_jobs", "cycle_of_pipelines"),
         *("filter_of_wrong_type", "job_twice", "json_as_key", "key_columns_that_the_target_does_not_have"),
         *("keys_of_different_type", "keys_of_two_number_types", "left_anti_on_text", "pieces_of_one_key"),
@@ -89,11 +92,13 @@ BEYOND = {
         *("unknown_connection", "unknown_dataset", "unknown_job", "unknown_key_column", "unknown_queue"),
         *("unknown_table", "unknown_target_table", "write_without_key"),
     },
+    "it is about SQL": {"check_expression_that_is_no_condition"},
     "it is about Python code": {
         *("argument_of_wrong_type", "function_file_that_fails", "missing_argument", "unknown_argument"),
         *("unknown_function", "unknown_module"),
     },
     "it compares two places of one file, for which JSON Schema has no words": {
+        *("check_of_a_job_in_pieces", "check_of_rows_that_needs_a_table"),
         *("keys_of_different_number", "needs_of_another_pipeline", "replace_beside_another_write"),
         *("replace_in_pieces", "replace_with_new_rows_only", "rows_of_a_write", "stage_name_twice"),
         *("step_id_twice", "unknown_parameter"),
