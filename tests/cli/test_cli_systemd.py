@@ -182,8 +182,13 @@ def test_a_state_folder_of_runner_toml_needs_a_user_that_owns_it(
     out = capsys.readouterr().out
     assert "\nUser=pipeline\n" in out
     assert '\nReadWritePaths="/srv/state of demo"\n' in out
+    assert "\nProtectHome=yes\n" in out
     assert "DynamicUser" not in out
     assert "StateDirectory=" not in out
+
+    project.write("configs/runner.toml", 'package = "demo_jobs"\nstate_dir = "/run/user/17/state"\n')
+    assert in_project("systemd", "print", *HELLO, "--run-as", "pipeline") == 0
+    assert "\nProtectHome=read-only\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

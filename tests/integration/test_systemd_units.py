@@ -205,7 +205,7 @@ def refusal(call):
         call()
     except OSError as error:
         return error.errno
-print(os.geteuid(), socket.socket().fileno() > 0)
+print(os.geteuid(), bool(socket.getaddrinfo("localhost", 80)))
 print(refusal(lambda: socket.socket(socket.AF_NETLINK)), refusal(lambda: os.chown("/proc/self", -1, -1)))
 print(refusal(lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)), refusal(lambda: os.chroot("/")))
 """

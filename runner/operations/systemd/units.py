@@ -183,7 +183,8 @@ def _sandbox(schedule: Schedule, *, has_network: bool | None = None) -> list[str
     network = ["RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"]
     if not (schedule.has_network if has_network is None else has_network):
         network = ["RestrictAddressFamilies=AF_UNIX", "PrivateNetwork=yes", "IPAddressDeny=any"]
-    homes = in_a_home(schedule.project) or in_a_home(Path(schedule.program[0]))
+    needed = (schedule.project, Path(schedule.program[0]), schedule.state_dir)
+    homes = any(in_a_home(path) for path in needed if path)
     return _filled(
         "sandbox-system", network=network, protect_home="read-only" if homes else "yes"
     ).splitlines()
