@@ -34,12 +34,12 @@ def _check_consumer(
     report: Report,
 ) -> None:
     giving = [name for name, (_, other) in earlier.items() if other.produces]
-    expected = f"one of {', '.join(giving)}" if giving else "a step of op extract or read before it"
+    expected = f"one of {', '.join(giving)}" if giving else "a step of op extract, read or sql before it"
     if step.input is None:
         path = ("steps", number)
         if number == 0:
             message = f"{step.step_id!r} takes rows, but it is the first step"
-            report.add(document, path, message, expected="a step of op extract or read before it")
+            report.add(document, path, message, expected="a step of op extract, read or sql before it")
         elif not (before := spec.steps[number - 1]).produces:
             message = (
                 f"{step.step_id!r} takes rows, but the step before it is a {before.op}, which gives none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.errors import Problem, did_you_mean
@@ -108,14 +108,18 @@ def _from_yaml(document: Document, path: Path, text: str, engine: str) -> Loaded
     line, indent, exact = node.line, 0, False
     if begin.startswith("|"):
         line += 1
-        body = lines[node.line : node.line + text.count("\n") + 1]
-        indent = min((len(each) - len(each.lstrip(" ")) for each in body if each.strip()), default=0)
         written = text.rstrip("\n").split("\n")
-        indent -= min((len(each) - len(each.lstrip(" ")) for each in written if each.strip()), default=0)
-        exact = [each[indent:] for each in body[: len(written)]] == written
+        body = lines[node.line : node.line + len(written)]
+        indent = _indent(body) - _indent(written)
+        exact = [each[indent:] for each in body] == written
     else:
         for quote in ("", '"', "'"):
             if begin.startswith(quote + text):
                 indent, exact = node.column - 1 + len(quote), True
     sql = SqlText(text=text, engine=engine, file=document.name, line=line)
     return LoadedText(sql, document, path, in_yaml=True, exact=exact, indent=indent)
+
+
+def _indent(lines: Sequence[str]) -> int:
+    """Return how many spaces all lines that are not blank begin with."""
+    return min((len(each) - len(each.lstrip(" ")) for each in lines if each.strip()), default=0)

@@ -133,7 +133,7 @@ def _parsed(text: str, found: list[Piece], engine: str, begin: int) -> exp.Expr:
 def _sentence(error: dict[str, object]) -> str:
     """Say what the parser missed, in words without its own classes."""
     near = str(error.get("highlight") or "").strip()
-    text = str(error.get("description") or "")
+    text = str(error.get("description") or "").partition(" but got <")[0]
     why = "" if "<class" in text or not text else f": {text[:1].lower()}{text[1:].rstrip('.')}"
     return f"not SQL near {near!r}{why}" if near else f"not SQL{why}"
 

@@ -72,7 +72,7 @@ _PATTERNS = {
     engine: [(kind, re.compile(pattern, re.DOTALL)) for kind, pattern in (*own, *_SHARED)]
     for engine, own in (("duckdb", _POSTGRES), ("postgres", _POSTGRES), ("bigquery", _BIGQUERY))
 }
-_OPENERS = {"'": "text", '"': "quoted name", "`": "quoted name"}
+_OPENERS = {"'": "text in quotes", '"': "quoted name", "`": "quoted name"}
 _NESTED = re.compile(r"/\*|\*/")
 
 
