@@ -67,8 +67,10 @@ def _signature(resource: str, thing: Any) -> inspect.Signature:
     if isinstance(thing, DltSource) or (isinstance(thing, DltResource) and thing.args_bound):
         return inspect.Signature()
     if not callable(thing) or isinstance(thing, type):
-        text = f"it is a {type(thing).__name__}, no dlt resource or source, and no function that returns some"
-        raise FunctionNotFound(resource, text)
+        kind = f"it is of type {type(thing).__name__}"
+        raise FunctionNotFound(
+            resource, f"{kind}; expected a dlt resource or source, or a function that returns some"
+        )
     signature = inspect.signature(thing)
     if isinstance(thing, DltResource) and thing.is_transformer:  # dlt gives it the item itself
         parameters = list(signature.parameters.values())[1:]

@@ -90,6 +90,9 @@ def test_a_run_on_duckdb_loads_no_renderer_and_no_other_warehouse(loaded: DemoPr
         "numpy",
         "google.cloud",
         "psycopg",
+        "httpx2",
+        "dlt",
+        "requests",
         "trio",
     )
     assert named(modules, "duckdb", "pyarrow", "anyio") == {"duckdb", "pyarrow", "anyio"}
