@@ -35,6 +35,8 @@ class RunStarted(Event):
     """A run began. `jobs` are (job_id, group) in plan order, so that a crashed run knows what it owed.
 
     `setup_ms` is what came before the run: reading and checking files, opening the warehouse, looking at tables.
+    `params` are the parameters that it was given, as texts; `retry_of` is the run that it retries; `rescore`: it takes
+    rows of its targets as absent, which a plain run of its jobs would not; `notify`: people may be told how it ends.
     """
 
     event_type: ClassVar[str] = "run.started"
@@ -43,6 +45,10 @@ class RunStarted(Event):
     jobs: tuple[tuple[str, str], ...]
     max_workers: int | None
     as_of: datetime
+    params: Mapping[str, str] = field(default_factory=dict)
+    retry_of: str | None = None
+    rescore: bool = False
+    notify: bool = True
     setup_ms: float = 0
     version: str = ""
     host: str = ""

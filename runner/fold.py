@@ -98,6 +98,10 @@ class RunFold:
             setup_ms=started.setup_ms if started else 0,
             max_workers=started.max_workers if started else None,
             as_of=started.as_of if started else None,
+            params=started.params if started else {},
+            retry_of=started.retry_of if started else None,
+            rescore=started.rescore if started else False,
+            notify=started.notify if started else True,
             errors=finished.errors if finished else () if alive else (RUN_CRASHED,),
             jobs=tuple(self._records(over=over)),
         )

@@ -9,7 +9,7 @@ end is reached, so a whole run costs O(jobs + edges). Rules:
   needs them, and so on downwards. A partial job with errors has failed, and whoever calls `finish` says so.
 - A job is decided, ready or skipped, once everything it waits for has ended; a skip is never early. So order
   is transitive: what comes after a skipped job still comes after all that the skipped job came after.
-- A barrier ends when its last member ends. It succeeded if all of them did.
+- A barrier ends when its last member ends. It succeeded if all of them did, or if it only keeps order.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class JobGraph:
             waits.append(list(dict.fromkeys((*needed, *after))))
         for barrier in self._barriers:
             members = self._numbers(barrier.members, None, barrier.barrier_id, problems)
-            needs.append(members)
+            needs.append([] if barrier.order_only else members)
             waits.append(members)
         if problems:
             raise ConfigurationError(problems)

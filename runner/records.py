@@ -60,6 +60,24 @@ class ErrorInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WarningInfo:
+    """One warning of a job: the code of its notice, its text, and the step that it is about ("" for the job itself)."""
+
+    code: str
+    message: str
+    step_id: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data."""
+        return {"code": self.code, "message": self.message, "step_id": self.step_id}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read `to_dict`'s form."""
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepTiming:
     """One step of one job run.
 
@@ -174,12 +192,20 @@ class RunRecord:
     rows_written: int = 0
     rows_quarantined: int = 0
     errors: tuple[ErrorInfo, ...] = ()
+    warnings: tuple[WarningInfo, ...] = ()
     step_timings: tuple[StepTiming, ...] = ()
     performance_indicators: PerformanceIndicators | None = None
     warehouse: Mapping[str, Any] | None = None
 
+    @property
+    def has_landed(self) -> bool:
+        """Whether all that the job had to do is done."""
+        return self.status is Status.SUCCESS or (self.status is Status.PARTIAL and not self.errors)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready data, without `step_timings`, `performance_indicators`, `warehouse` if empty."""
+        """Return JSON-ready data, without `warnings`, `step_timings`, `performance_indicators`, `warehouse` if there
+        are none.
+        """
         data: dict[str, Any] = {
             "run_id": self.run_id,
             "job_id": self.job_id,
@@ -195,6 +221,8 @@ class RunRecord:
             "rows_quarantined": self.rows_quarantined,
             "errors": [error.to_dict() for error in self.errors],
         }
+        if self.warnings:
+            data["warnings"] = [warning.to_dict() for warning in self.warnings]
         if self.step_timings:
             data["step_timings"] = [timing.to_dict() for timing in self.step_timings]
         if self.performance_indicators:
@@ -212,6 +240,7 @@ class RunRecord:
             if known.get(name):
                 known[name] = parse_utc(known[name])
         known["errors"] = tuple(ErrorInfo.from_dict(error) for error in known.get("errors", ()))
+        known["warnings"] = tuple(WarningInfo.from_dict(warning) for warning in known.get("warnings", ()))
         known["step_timings"] = tuple(StepTiming.from_dict(t) for t in known.get("step_timings", ()))
         if known.get("performance_indicators"):
             known["performance_indicators"] = PerformanceIndicators.from_dict(known["performance_indicators"])
@@ -223,7 +252,8 @@ class PipelineRun:
     """One execution of a pipeline, or of a single job (a run of one). `jobs` is in the order of the plan.
 
     `duration_ms` is the run itself; `setup_ms` is what came before it: reading and checking files, opening the
-    warehouse, looking at its tables.
+    warehouse, looking at its tables. `params` are the parameters that it was given, as texts. `retry_of` is the run
+    that it retries. `rescore`: it took rows of its targets as absent. `notify`: people may be told how it ended.
 
     `totals` are rows read and written of a run whose jobs were left out (`without_jobs`), None otherwise.
     """
@@ -237,6 +267,10 @@ class PipelineRun:
     setup_ms: float = 0
     max_workers: int | None = None
     as_of: datetime | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    retry_of: str | None = None
+    rescore: bool = False
+    notify: bool = True
     errors: tuple[ErrorInfo, ...] = ()
     jobs: tuple[RunRecord, ...] = field(default=())
     totals: tuple[int, int] | None = None
@@ -250,6 +284,13 @@ class PipelineRun:
     def rows_written(self) -> int:
         """Rows that the jobs' writes landed."""
         return self.totals[1] if self.totals else sum(job.rows_written for job in self.jobs)
+
+    @property
+    def owed(self) -> tuple[str, ...]:
+        """Ids of the jobs that did not do all of their work, in the order of the plan. One that only put rows into
+        quarantine, within its limit, did.
+        """
+        return tuple(job.job_id for job in self.jobs if not job.has_landed)
 
     def without_jobs(self) -> Self:
         """Return the run as lists of runs show it: no jobs, but their rows still counted."""
@@ -276,6 +317,10 @@ class PipelineRun:
             "setup_ms": self.setup_ms,
             "max_workers": self.max_workers,
             "as_of": format_utc(self.as_of) if self.as_of else None,
+            "params": dict(self.params),
+            "retry_of": self.retry_of,
+            "rescore": self.rescore,
+            "notify": self.notify,
             "errors": [error.to_dict() for error in self.errors],
         }
         if jobs:

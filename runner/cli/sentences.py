@@ -15,7 +15,7 @@ from runner.events import (
     StepFinished,
     StepProgress,
 )
-from runner.records import ErrorInfo, PipelineRun, RunRecord, Status, StepTiming
+from runner.records import ErrorInfo, PipelineRun, RunRecord, Status, StepTiming, WarningInfo
 
 
 def sentence(event: Event) -> str:
@@ -24,7 +24,8 @@ def sentence(event: Event) -> str:
         case RunStarted():
             workers = f", at most {count(event.max_workers, 'worker')}" if event.max_workers else ""
             jobs = count(len(event.jobs), "job")
-            return f"run {short_id(event.run_id)} {event.name}: started, {jobs}{workers}"
+            retry = f", a retry of {short_id(event.retry_of)}" if event.retry_of else ""
+            return f"run {short_id(event.run_id)} {event.name}: started, {jobs}{workers}{retry}"
         case JobStarted():
             waited = f" after {duration(event.queue_ms)} of waiting" if event.queue_ms >= 100 else ""
             return f"started{waited}"
@@ -86,10 +87,20 @@ def error_text(error: ErrorInfo) -> str:
     return f"{step}{error.category}: {error.message}"
 
 
+def warning_text(warning: WarningInfo) -> str:
+    """Return `step fit: lab.out: not_null n: … [check.failed]`, the step only where there is one."""
+    step = f"step {warning.step_id}: " if warning.step_id else ""
+    return f"{step}{warning.message} [{warning.code}]"
+
+
 def result_line(run: PipelineRun, details: str) -> str:
     """Return the last line of a run: which one, how it went, and the command that shows more."""
     result = f"{run.status} in {duration(run.duration_ms)}, {rows_text(run.rows_read, run.rows_written)}"
     quarantined = sum(job.rows_quarantined for job in run.jobs)
     if quarantined:
         result += f", {count(quarantined)} quarantined"
+    # What went to the quarantine has just been said.
+    warned = sum(warning.code != "rows.quarantined" for job in run.jobs for warning in job.warnings)
+    if warned:
+        result += f", {count(warned, 'warning')}"
     return f"run {short_id(run.pipeline_run_id)} {run.pipeline_id}: {result}; details: {details}"

@@ -171,6 +171,7 @@ class Project:
             limits=graph.limits,
             max_workers=workers,
             tables=reading.used,
+            given=dict(given_params or {}),
         )
 
     def _flatten(self, reading: Reading, name: str, workers: int | None) -> FlatGraph:

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio
 import anyio.to_thread
@@ -30,15 +30,20 @@ from runner.locks import LockSet, acquire_all
 from runner.logs import get_logger
 from runner.pipeline_runner.execution import Execution
 from runner.pipeline_runner.places import locks_dir, outbox_dir
+from runner.pipeline_runner.processes import processes_of
+from runner.pipeline_runner.retrying import owed_jobs, retried_params, retry_plan
 from runner.pipeline_runner.tables import changes_for
 from runner.pipeline_runner.threads import LimitedThreads
 from runner.pipeline_runner.warehouse import build_warehouse
-from runner.ports import ReadQuery, Release, Warehouse
+from runner.ports import FunctionProcesses, ReadQuery, Release, Warehouse
 from runner.records import PipelineRun
 from runner.run_store import FileRunStore
 from runner.settings import Settings
 from runner.specs import PlannedJob, ReadSpec, RunPlan
 from runner.version import __version__
+
+if TYPE_CHECKING:
+    from runner.notifications import Notifier
 
 log = get_logger("pipeline_runner")
 
@@ -150,30 +155,76 @@ class PipelineRunner:
         fail_fast: bool = False,
         on_event: Callable[[Event], None] | None = None,
         releases: Mapping[str, Release] | None = None,
+        notify: bool = True,
     ) -> PipelineRun:
         """Run a pipeline or a job and return its record; failures are data, see `PipelineRun.raise_for_status`.
 
         `max_workers` caps the run and overrides its stages; `params` are texts as after `--set`; `as_of` is the run's
         logical time (UTC, default now); `on_event` is told of every event on the event loop; `releases` say per job
-        what a rescore treats as absent. Cancelling the caller's scope cancels the run: it is recorded, then the
+        what a rescore treats as absent; `notify=False`: no message is ever owed to people for this run (see
+        `notifier`). Cancelling the caller's scope cancels the run: it is recorded, then the
         cancellation goes on.
 
         Raises before anything ran: `ConfigurationError`, `UsageError`, `TableMismatch`, `HeldByAnother`, and
         `WarehouseError` when the warehouse cannot be opened.
         """
-        asked_ns = monotonic_ns()
         plan_run = partial(self.plan, name, params=params, as_of=as_of, max_workers=max_workers)
+        return await self._run(
+            plan_run, fail_fast=fail_fast, on_event=on_event, releases=releases, notify=notify
+        )
+
+    async def retry(
+        self,
+        reference: str = "last",
+        *,
+        max_workers: int | None = None,
+        params: Mapping[str, str] | None = None,
+        fail_fast: bool = False,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> PipelineRun | None:
+        """Run what a run owes: its jobs that failed, crashed, were cancelled or skipped, and nothing else.
+
+        `reference` is an id, the beginning of one, `last` or `last-failed`. The jobs run in the order that their
+        pipeline has now, with the parameters (`params` win) and the logical time of that run; the other arguments
+        are those of `run`. Returns the record of a run of its own, whose `retry_of` names the other; None when
+        nothing is owed.
+
+        Raises what `run` raises, `RunNotFound`, `DamagedRecord`, and `HeldByAnother` while that run has not ended.
+        """
+        found = await anyio.to_thread.run_sync(lambda: self.store.load(self.store.resolve(reference)))
+        if not owed_jobs(found):
+            return None
+
+        def plan_run() -> RunPlan:
+            given = retried_params(found, params or {})
+            plan = self.plan(found.pipeline_id, params=given, as_of=found.as_of, max_workers=max_workers)
+            return retry_plan(plan, found)
+
+        return await self._run(plan_run, fail_fast=fail_fast, on_event=on_event)
+
+    async def _run(
+        self,
+        plan_run: Callable[[], RunPlan],
+        *,
+        fail_fast: bool,
+        on_event: Callable[[Event], None] | None,
+        releases: Mapping[str, Release] | None = None,
+        notify: bool = True,
+    ) -> PipelineRun:
+        """Run what `plan_run` (in a worker thread) returns, as `run` says."""
+        asked_ns = monotonic_ns()
 
         async def execute() -> PipelineRun:
             # The first id imports its library, which reads files: not for the event loop.
             plan, run_id = await anyio.to_thread.run_sync(lambda: (plan_run(), new_ulid()))
             # Before the warehouse: who starts a job that is running is told which run has it.
             with await anyio.to_thread.run_sync(self._lock_jobs, plan, run_id):
-                run = await locked(plan, run_id)
+                async with processes_of(plan, self.settings) as processes:
+                    run = await locked(plan, run_id, processes)
                 await self.flush_events()
                 return run
 
-        async def locked(plan: RunPlan, run_id: str) -> PipelineRun:
+        async def locked(plan: RunPlan, run_id: str, processes: FunctionProcesses | None) -> PipelineRun:
             warehouse = await self._open()
             changes = await changes_for(plan, warehouse)
             execution = Execution(
@@ -183,8 +234,10 @@ class PipelineRunner:
                 warehouse=warehouse,
                 changes=changes,
                 threads=self._threads,
+                processes=processes,
                 fail_fast=fail_fast,
                 releases=releases,
+                notify=notify,
                 setup_ms=round((monotonic_ns() - asked_ns) / 1e6, 3),
                 version=__version__,
             )
@@ -202,6 +255,16 @@ class PipelineRunner:
         result = await flush_outbox(self.store, warehouse, outbox_dir(self.settings))
         for problem in result.problems:
             log.warning("%s", problem)
+
+    def notifier(self, program: str = "run-pipeline") -> Notifier:
+        """Return what tells the receivers of `[notify.NAME]` how the project's runs went. It blocks: use a thread.
+
+        The command line does so after its runs; an application that embeds the engine decides for itself.
+        `program` is what messages name to show more.
+        """
+        from runner.pipeline_runner.notifying import build_notifier
+
+        return build_notifier(self.settings, self.store, program)
 
 
 def run_pipeline(

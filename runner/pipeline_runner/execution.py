@@ -20,7 +20,6 @@ from runner.executor import JobExecutor
 from runner.graph import JobGraph
 from runner.pipeline_runner.build import step_builder
 from runner.pipeline_runner.places import outbox_dir
-from runner.pipeline_runner.processes import processes_of
 from runner.pipeline_runner.tables import sentence
 from runner.ports import FunctionProcesses, FunctionThreads, Release, TableChange, Warehouse
 from runner.recorder import Recorder
@@ -48,7 +47,9 @@ class Execution:
         warehouse: Warehouse,
         changes: Sequence[TableChange],
         threads: FunctionThreads,
+        processes: FunctionProcesses | None = None,
         fail_fast: bool = False,
+        notify: bool = True,
         releases: Mapping[str, Release] | None = None,
         setup_ms: float,
         version: str,
@@ -59,7 +60,9 @@ class Execution:
         self._warehouse = warehouse
         self._changes = changes
         self._threads = threads
+        self._processes = processes
         self._fail_fast = fail_fast
+        self._notify = notify
         self._releases = releases or {}
         self._setup_ms = setup_ms
         self._started_at = utc_now()
@@ -109,17 +112,13 @@ class Execution:
         return await recorder.finish(duration_ms=self._elapsed_ms(), errors=errors)
 
     async def _work(self, recorder: Recorder) -> None:
-        async with processes_of(self._plan, self._settings) as processes:
-            await self._schedule(recorder, processes)
-
-    async def _schedule(self, recorder: Recorder, processes: FunctionProcesses) -> None:
         await self._apply_changes(recorder)
         timeouts, retries = self._settings.timeouts, self._settings.retries
         executor = JobExecutor(
             plan=self._plan,
             run_id=self.run_id,
             warehouse=self._warehouse,
-            build_step=step_builder(self._settings, self._threads, processes),
+            build_step=step_builder(self._settings, self._threads, self._processes),
             emit=recorder.emit,
             backoff=Backoff(retries.base_delay, retries.max_delay),
             releases=self._releases,
@@ -177,6 +176,10 @@ class Execution:
             jobs=tuple((job.job_id, job.group) for job in self._plan.jobs),
             max_workers=self._plan.max_workers,
             as_of=self._plan.as_of,
+            params=self._plan.given,
+            retry_of=self._plan.retry_of,
+            rescore=bool(self._releases),
+            notify=self._notify,
             setup_ms=self._setup_ms,
             version=self._version,
             host=platform.node(),

@@ -13,7 +13,18 @@ Redact = Callable[[str], str]
 T = TypeVar("T")
 
 _IDS = frozenset(
-    ("event_id", "run_id", "job_run_id", "pipeline_run_id", "name", "job_id", "step_id", "group", "jobs")
+    (
+        "event_id",
+        "run_id",
+        "job_run_id",
+        "pipeline_run_id",
+        "name",
+        "job_id",
+        "step_id",
+        "group",
+        "jobs",
+        "retry_of",
+    )
 )
 """Fields of ids, which are checked against a pattern and tie records together: not for redaction."""
 

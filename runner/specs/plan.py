@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 from runner.specs.names import TableRef
 from runner.specs.pipelines import JobSpec
@@ -53,18 +54,20 @@ class PlannedJob:
 class Barrier:
     """A point that is passed when its members are done: the end of a stage or sub-pipeline. It keeps the
     number of edges between two stages at m + n instead of m * n. It succeeded if all its members (jobs or
-    barriers) did.
+    barriers) did; one that is `order_only` succeeds however they end.
     """
 
     barrier_id: str
     members: tuple[str, ...]
+    order_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
     """Everything a run needs to know before it starts. `limits` holds workers by limit name, `max_workers`
     the cap on the whole run (from flag or settings; None: none). `tables` are all declarations that the jobs
-    use.
+    use. `given` are the parameters that the run was given, as texts; `retry_of` is the id of the run that it
+    retries.
     """
 
     name: str
@@ -76,3 +79,23 @@ class RunPlan:
     limits: Mapping[str, int] = field(default_factory=dict)
     max_workers: int | None = None
     tables: Mapping[TableRef, TableSpec] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
+    retry_of: str | None = None
+
+    def restricted_to(self, job_ids: Collection[str]) -> Self:
+        """Return the plan with these jobs only, in the order that they have among all.
+
+        A job that is left out counts as done: in its place stands a barrier that passes on the order, so that what
+        comes after it still comes after all that it came after.
+        """
+        wanted = frozenset(job_ids)
+        done = (
+            Barrier(barrier_id=job.job_id, members=(*job.needs, *job.after), order_only=True)
+            for job in self.jobs
+            if job.job_id not in wanted
+        )
+        return replace(
+            self,
+            jobs=tuple(job for job in self.jobs if job.job_id in wanted),
+            barriers=(*self.barriers, *done),
+        )

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import click
 
 from runner.cli.completion import RunReference
-from runner.cli.console import BOLD, DIM, RED, Part, Styled
+from runner.cli.console import BOLD, DIM, RED, YELLOW, Part, Styled
 from runner.cli.escaping import lines
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
-from runner.cli.sentences import error_text, rows_text
+from runner.cli.sentences import error_text, rows_text, warning_text
 from runner.cli.status import styled_status
 from runner.cli.tables import table
 from runner.cli.wording import count, duration, moment
@@ -45,10 +45,14 @@ def command(invocation: Invocation, run: str) -> None:
 def run_lines(run: PipelineRun) -> Iterator[list[Part]]:
     """Yield a run as lines: the run, its jobs, their steps, and what went wrong."""
     yield ["run       ", Styled(run.pipeline_run_id, BOLD), f" {run.pipeline_id}"]
+    if run.retry_of:
+        yield [f"retry of  {run.retry_of}"]
     yield ["status    ", styled_status(run.status)]
     yield [f"started   {moment(run.started_at)}"]
     workers = f", at most {count(run.max_workers, 'worker')}" if run.max_workers else ""
     yield [f"duration  {duration(run.duration_ms)}, after {duration(run.setup_ms)} of setting up{workers}"]
+    for name, value in run.params.items():
+        yield [f"with      {name} = {value}"]
     yield [f"rows      {rows_text(run.rows_read, run.rows_written)}"]
     if run.jobs:
         yield [""]
@@ -56,6 +60,7 @@ def run_lines(run: PipelineRun) -> Iterator[list[Part]]:
     for job in run.jobs:
         if job.step_timings and (len(run.jobs) == 1 or not _was_idle(job)):
             yield from _steps(job)
+    yield from _warnings(run)
     yield from _errors(run)
 
 
@@ -106,6 +111,17 @@ def _indicators(indicators: PerformanceIndicators | None) -> str:
         f"  query {indicators.query_efficiency}, transform {indicators.transform_throughput:,.2f} rows/s,"
         f" write {indicators.write_throughput:,.2f} rows/s, longest step {indicators.bottleneck_step or '-'}"
     )
+
+
+def _warnings(run: PipelineRun) -> Iterator[list[Part]]:
+    found = [(job.job_id, warning) for job in run.jobs for warning in job.warnings]
+    if found:
+        yield [""]
+    for job_id, warning in found:
+        first, *rest = lines(warning_text(warning))
+        yield [Styled("warning", YELLOW), f" in {job_id}: {first}"]
+        for line in rest:
+            yield [f"  {line}"]
 
 
 def _errors(run: PipelineRun) -> Iterator[list[Part]]:
