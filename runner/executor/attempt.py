@@ -24,6 +24,7 @@ from runner.ports import (
     Warehouse,
     Writer,
 )
+from runner.records import WarningInfo
 from runner.specs import PlannedJob, RunPlan, StepSpec, WriteSpec
 
 BuildStep = Callable[[StepSpec, StepContext], Step]
@@ -175,6 +176,8 @@ class Attempt:
         self, level: str, code: str, step_id: str, message: str, details: Mapping[str, object]
     ) -> None:
         run = self._run
+        if level == "warning":
+            run.warnings.append(WarningInfo(code=code, message=message, step_id=step_id))
         self._surroundings.emit(
             Noticed(run_id=run.pipeline_run_id, level=level, code=code, message=message, step_id=step_id,
                     job_run_id=run.job_run_id, job_id=run.job.job_id, details=details)

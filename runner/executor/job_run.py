@@ -9,7 +9,7 @@ from datetime import datetime
 from runner.executor.chain import Node
 from runner.executor.meter import Meter
 from runner.ports import LandingResult
-from runner.records import ErrorInfo, PerformanceIndicators, RunRecord, Status, StepTiming
+from runner.records import ErrorInfo, PerformanceIndicators, RunRecord, Status, StepTiming, WarningInfo
 from runner.specs import PlannedJob
 
 
@@ -28,6 +28,7 @@ class JobRun:
     nodes: list[Node] = field(default_factory=list)
     landed: list[LandingResult] = field(default_factory=list)
     errors: list[ErrorInfo] = field(default_factory=list)
+    warnings: list[WarningInfo] = field(default_factory=list)
     failed_step: str = ""
 
     @property
@@ -39,6 +40,7 @@ class JobRun:
         """Note that another attempt begins."""
         self.attempts += 1
         self.failed_step = ""
+        self.warnings.clear()
 
     def fail(self, error: BaseException, step_id: str) -> None:
         """Note what ended the job, and in which step ("" for none)."""
@@ -71,6 +73,7 @@ class JobRun:
             rows_written=sum(timing.rows_written or 0 for timing in timings),
             rows_quarantined=sum(result.quarantined for result in self.landed),
             errors=tuple(self.errors),
+            warnings=tuple(self.warnings),
             step_timings=timings,
             performance_indicators=PerformanceIndicators.from_timings(timings) if timings else None,
         )

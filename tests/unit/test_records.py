@@ -16,6 +16,7 @@ from runner.records import (
     RunRecord,
     Status,
     StepTiming,
+    WarningInfo,
     run_status,
 )
 
@@ -58,6 +59,9 @@ def test_records_come_back_from_their_json() -> None:
         rows_read=60,
         rows_written=429,
         rows_quarantined=2,
+        warnings=(
+            WarningInfo(code="check.failed", message="out.a: rows from 1: there are none", step_id="fit"),
+        ),
         errors=(ErrorInfo(category="data", message="é\n\u2028", type="BadRows", step_id="write"),),
         step_timings=(read, write),
         performance_indicators=PerformanceIndicators.from_timings((read, write)),
