@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         UsageError,
         WarehouseError,
         WarehouseUnavailable,
+        WorkerFailed,
         WriteConflict,
     )
     from runner.events import (
@@ -105,6 +106,7 @@ __all__ = [
     "UsageError",
     "WarehouseError",
     "WarehouseUnavailable",
+    "WorkerFailed",
     "WriteConflict",
     "run_job",
     "run_pipeline",
@@ -116,7 +118,7 @@ _HOME = {
         "FunctionFailed", "HeldByAnother", "Problem", "QuotaExceeded", "ResourceExhausted", "RunFailed",
         "RunNotFound", "RunPipelineError", "SourceBusy", "SourceDenied", "SourceError", "SourceUnavailable",
         "TableMismatch", "TimeLimitExceeded", "UncleanCancel", "UsageError", "WarehouseError",
-        "WarehouseUnavailable", "WriteConflict",
+        "WarehouseUnavailable", "WorkerFailed", "WriteConflict",
     ),
     "runner.events": (
         "Event", "JobFinished", "JobRetrying", "JobStarted", "Landed", "Noticed", "RunFinished",

@@ -6,7 +6,7 @@
     ├── HeldByAnother           a lock is held by another runner                       locked        exit 75
     ├── TimeLimitExceeded       a query, step, job or run took longer than it may      timeout
     ├── FunctionFailed          a project's function raised                            function
-    ├── WorkerDied              a worker process ended in the middle of a batch        resource
+    ├── WorkerFailed            a worker process could not start, or ended too early       resource
     ├── BadRows                 rows that cannot be written, more than allowed         data
     ├── CheckFailed             rows or a table are not as a check expects             data
     ├── WarehouseError          what a warehouse said                                  query
@@ -164,31 +164,18 @@ class FunctionFailed(RunPipelineError):
         return f"{text} ({self.location})" if self.location else text
 
 
-class WorkerDied(RunPipelineError):
-    """A worker process ended in the middle of a batch. `exit_code` is negative for a signal, as of subprocess."""
+class WorkerFailed(RunPipelineError):
+    """A worker process that could not be started, or ended in the middle of a batch: `reason` says how."""
 
     category = "resource"
 
-    def __init__(self, function: str, exit_code: int) -> None:
-        super().__init__(function, exit_code)
+    def __init__(self, function: str, reason: str) -> None:
+        super().__init__(function, reason)
         self.function = function
-        self.exit_code = exit_code
+        self.reason = reason
 
     def __str__(self) -> str:
-        if self.exit_code >= 0:
-            return f"the worker process of {self.function} ended with exit code {self.exit_code} in the middle of a batch"
-        name = _signal_name(-self.exit_code)
-        why = "; the system does so when memory runs out" if name == "SIGKILL" else ""
-        return f"the worker process of {self.function} was ended by {name} in the middle of a batch{why}"
-
-
-def _signal_name(number: int) -> str:
-    import signal
-
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+        return f"the worker process of {self.function} {self.reason}"
 
 
 class BadRows(RunPipelineError):

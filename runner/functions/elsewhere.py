@@ -23,8 +23,8 @@ def process_problems(
     if function.name.startswith("__main__:"):
         text = f"{function.name} cannot be imported by another process"
         yield ("function",), f"{text}; expected a function of a module"
-    values = {("with", name): value for name, value in given.items()}
-    for keys, value in {**values, ("connection",): connection}.items():
+    values: list[tuple[tuple[str, ...], object]] = [(("with", name), value) for name, value in given.items()]
+    for keys, value in [*values, (("connection",), connection)]:
         try:
             pickle.loads(pickle.dumps(value))  # noqa: S301 - what was pickled in this line
         except Exception as error:  # noqa: BLE001 - whatever the value's class raises

@@ -11,7 +11,9 @@ from runner.settings import Settings
 from runner.specs import CallSpec, CheckSpec, ExtractSpec, ReadSpec, SqlSpec, StepSpec, WriteSpec
 
 
-def step_builder(settings: Settings, threads: FunctionThreads, processes: FunctionProcesses) -> BuildStep:
+def step_builder(
+    settings: Settings, threads: FunctionThreads, processes: FunctionProcesses | None
+) -> BuildStep:
     """Return what makes steps for the executor, with the settings, threads and processes that they share."""
 
     def build(spec: StepSpec, context: StepContext) -> Step:
@@ -25,7 +27,7 @@ def step_builder(settings: Settings, threads: FunctionThreads, processes: Functi
                 from runner.steps.extract import ExtractStep
 
                 return ExtractStep(spec, context, **calling(spec))
-            case CallSpec() if spec.runs_in == "process":
+            case CallSpec() if spec.runs_in == "process" and processes is not None:
                 from runner.steps.call_in_processes import CallInProcessesStep
 
                 return CallInProcessesStep(spec, context, processes=processes, **calling(spec))

@@ -209,7 +209,7 @@ class SubmittedBatch(Protocol):
 
     async def take(self) -> Piece | None:
         """Wait for the next piece of what became of it; None when there are no more. Raises what the function raised,
-        and `WorkerDied`. When cancelled, the process that works on it is killed.
+        and `WorkerFailed`. When cancelled, the process that works on it is killed.
         """
 
     def abandon(self) -> None:

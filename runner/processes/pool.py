@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -21,7 +22,9 @@ WAITING_STEPS = 64
 
 
 class ProcessPool:
-    """Implements `runner.ports.FunctionProcesses`. Starts nothing before there is work; `aclose` ends everything."""
+    """Implements `runner.ports.FunctionProcesses`. Starts what there is work for, or all with `start`; `aclose` ends
+    everything.
+    """
 
     def __init__(self, *, project: Path, package: str, workers: int) -> None:
         self.workers = workers
@@ -36,6 +39,12 @@ class ProcessPool:
         self._calls: dict[
             int, tuple[int, ProcessCall]
         ] = {}  # by identity; kept, so that no other gets its place
+
+    def start(self) -> None:
+        """Start all processes, without waiting for them."""
+        with self._changed:
+            while len(self._serving) < self.workers:
+                self._serve_more()
 
     def submit(self, call: ProcessCall, batch: Batch) -> Submitted:
         """Queue a batch and return at once. The same `call` object stands for the same call."""
@@ -85,6 +94,8 @@ class ProcessPool:
 
     def _serve(self, process: WorkerProcess) -> None:
         """Give tasks to one process until the pool is closed, in a thread of its own."""
+        with suppress(OSError):  # one that cannot be started is tried again for its first task, which is told
+            process.start()
         while (task := self._next(process)) is not None:
             error: BaseException | None = None
             try:
@@ -121,7 +132,7 @@ class Submitted:
     async def take(self) -> Piece | None:
         """Wait for the next piece; None when there are no more. When cancelled, the process is killed.
 
-        Raises what the function raised, as in a thread, and `WorkerDied`.
+        Raises what the function raised, as in a thread, and `WorkerFailed`.
         """
         return await run_in_thread(
             self._task.take,

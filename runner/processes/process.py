@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from runner.errors import WorkerDied
+from runner.errors import WorkerFailed
 from runner.ports import Batch
 from runner.ports.processes import Piece, ProcessCall
 from runner.processes import wire
@@ -43,11 +44,15 @@ class WorkerProcess:
         self._killed = False
 
     def work(self, task: Task) -> Iterator[Piece]:
-        """Yield what the process makes of a batch. Raises what the function raised, and `WorkerDied`."""
+        """Yield what the process makes of a batch. Raises what the function raised, and `WorkerFailed`."""
         try:
-            yield from self._work(self._started(), task)
+            channel = self._started()
+        except OSError as error:
+            raise WorkerFailed(task.call.function, f"could not be started: {error}") from error
+        try:
+            yield from self._work(channel, task)
         except OSError:
-            raise WorkerDied(task.call.function, self._reaped()) from None
+            raise WorkerFailed(task.call.function, _how_it_ended(self._reaped())) from None
 
     def kill(self) -> None:
         """End the process at once, from any thread; it starts again when there is more work."""
@@ -60,8 +65,10 @@ class WorkerProcess:
         self._started()
 
     def stop(self) -> None:
-        """Let the process end, kill it if it does not."""
-        if self._channel is not None and self._process is not None:
+        """Let the process end; kill it if it does not, or has nothing to tell since it had no work."""
+        if not self._known:
+            self.kill()
+        elif self._channel is not None and self._process is not None:
             with suppress(OSError):
                 self._channel.shutdown(socket.SHUT_WR)
             with suppress(subprocess.TimeoutExpired):
@@ -134,6 +141,18 @@ class WorkerProcess:
             return process.wait(PATIENCE)  # one that closed its socket is about to end
         process.kill()
         return process.wait()
+
+
+def _how_it_ended(exit_code: int) -> str:
+    """Say an exit code, which is negative for a signal."""
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code} in the middle of a batch"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    why = "; the system does so when memory runs out" if name == "SIGKILL" else ""
+    return f"was ended by {name} in the middle of a batch{why}"
 
 
 def _given(task: Task) -> tuple[bytes, int, wire.Body]:

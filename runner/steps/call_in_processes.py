@@ -60,7 +60,7 @@ class CallInProcessesStep:
     async def flow(self, batch: Batch) -> AsyncGenerator[Batch, None]:
         """Take a batch, and yield what has come of the first ones once enough are under way.
 
-        Raises `FunctionFailed`, `BadRows` and `WorkerDied`.
+        Raises `FunctionFailed`, `BadRows` and `WorkerFailed`.
         """
         self.counts.batches += 1
         self.counts.rows_in += batch.length

@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from runner.errors import ConfigurationError
-from runner.events import Event, Landed
+from runner.events import Landed
 from runner.pipeline_runner import PipelineRunner
 from runner.records import PipelineRun, RunRecord, Status
 from tests.projects import ThrowAwayProject, call, job_of, not_exists, read, step_of, write
@@ -57,6 +58,26 @@ def workers() -> list[psutil.Process]:
         for child in psutil.Process().children()
         if "runner.processes.worker" in " ".join(child.cmdline())
     ]
+
+
+@contextmanager
+def watched() -> Iterator[set[int]]:
+    """Collect the ids of all worker processes that there are meanwhile."""
+    seen: set[int] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            with suppress(psutil.NoSuchProcess):
+                seen.update(worker.pid for worker in workers())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
 
 
 SOURCES = {
@@ -236,7 +257,7 @@ def test_a_killed_worker_is_a_clear_error(project: ThrowAwayProject, how: str, e
     assert job_of(run(project)).rows_written == 25
 
 
-def test_processes_start_once_a_run_and_only_for_rows(project: ThrowAwayProject) -> None:
+def test_processes_start_once_a_run_and_only_for_steps_that_want_them(project: ThrowAwayProject) -> None:
     project.table("src.numbers", NUMBERS, key=["number_id"])
     project.functions("import os\ndef f(row):\n    return dict(row, value=os.getpid())\n")
     for number in range(4):
@@ -249,20 +270,22 @@ def test_processes_start_once_a_run_and_only_for_rows(project: ThrowAwayProject)
         )
     project.pipeline("all", stages=[{"name": "one", "jobs": [f"job{n}" for n in range(4)], "max_workers": 4}])
     project.fill("src.numbers", [{"number_id": f"n{n:03}", "value": n} for n in range(25)])
-    started: set[int] = set()
-
-    def look(event: Event) -> None:
-        started.update(worker.pid for worker in workers())
-
-    assert {record.rows_written for record in run(project, "all", on_event=look).jobs} == {25}
+    with watched() as started:
+        assert {record.rows_written for record in run(project, "all").jobs} == {25}
     used = set()
     for number in range(4):
         used |= {row["value"] for row in project.rows(f"SELECT value FROM out.numbers{number}")}
     assert 1 <= len(used) <= 2
     assert os.getpid() not in used
+    assert started <= used | {worker.pid for worker in workers()}
+    assert used <= started
+    assert len(started) == 2
+    assert {record.rows_read for record in run(project, "all").jobs} == {0}
     assert workers() == []
-    started.clear()
-    assert {record.rows_read for record in run(project, "all", on_event=look).jobs} == {0}
+    project.table("out.thread", NUMBERS, key=["number_id"])
+    project.job("thread", read("src.numbers"), call("f"), write("out.thread"))
+    with watched() as started:
+        run(project, "thread")
     assert started == set()
 
 
