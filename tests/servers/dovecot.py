@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,23 +102,14 @@ class Dovecot:
 
     def start(self) -> None:
         """Start, and wait until it greets."""
-        config, drop = self.folder / "dovecot.conf", {}
+        config = self.folder / "dovecot.conf"
+        drop: dict[str, Any] = {}
         if os.geteuid() == 0:
             drop = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
         programs = self._programs
         environment = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": str(programs.folder or "")}
-        command = [
-            programs.doveconf,
-            "-f",
-            "service=master",
-            "-c",
-            config,
-            "-e",
-            programs.dovecot,
-            "-F",
-            "-c",
-            config,
-        ]
+        reading = [str(programs.doveconf), "-f", "service=master", "-c", str(config)]
+        command = [*reading, "-e", str(programs.dovecot), "-F", "-c", str(config)]
         self._process = subprocess.Popen(
             command, env=environment, cwd="/", start_new_session=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **drop,
@@ -131,8 +122,9 @@ class Dovecot:
 
     def kill(self) -> None:
         """Kill the server with all its processes (SIGKILL), as a crash would."""
-        for process in self._processes():
-            process.send_signal(signal.SIGKILL)
+        for process in self._stopped_processes():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
         if self._process is not None:
             self._process.communicate(timeout=10)
             self._process = None
@@ -141,14 +133,16 @@ class Dovecot:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Stop all its processes (SIGSTOP): connections stay open, and nobody answers."""
-        stopped = self._processes()
+        stopped = self._stopped_processes()
         for process in stopped:
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
         try:
             yield
         finally:
             for process in stopped:
-                process.resume()
+                with suppress(psutil.NoSuchProcess):  # its master goes on first, and may have ended it
+                    process.resume()
 
     def remove(self) -> None:
         """Kill it, and remove its files."""
@@ -225,11 +219,12 @@ class Dovecot:
         except OSError:
             return False
 
-    def _processes(self) -> list[psutil.Process]:
-        """Return the master, and then all that it has started."""
+    def _stopped_processes(self) -> list[psutil.Process]:
+        """Stop the master, so that it starts no more, and return it and all that it has started."""
         if self._process is None or self._process.poll() is not None:
             return []
         master = psutil.Process(self._process.pid)
+        master.suspend()
         return [master, *master.children(recursive=True)]
 
 

@@ -42,7 +42,7 @@ class Line:
         attempt = 0
         while True:
             try:
-                session = self._session = self._session or Session(self._account, self._stop)
+                session = self._session = self._session or Session(self._account, self._stop, folder)
                 if folder is not None and session.folder != folder:
                     session.examine(folder)
                 return work(session)

@@ -63,7 +63,11 @@ class FolderReader:
         self._mailbox = f"{self._account.name}/{path};UIDVALIDITY={self._uidvalidity}"
         uids = self._new(exists, self._after(since))
         for start in range(0, len(uids), self._batch):
-            yield from self._rows_of(uids[start : start + self._batch])
+            try:
+                yield from self._rows_of(uids[start : start + self._batch])
+            except ValueError as error:
+                text = f"sent messages in a form that is not understood: {error}"
+                raise SourceError(self._place, text) from error
         if self._skipped:
             _logger.warning(
                 "%s: %d of %d messages have more than max_bytes = %d bytes and were not fetched",

@@ -75,8 +75,8 @@ class _Client(imaplib.IMAP4):
 class Session:
     """A connection that is logged in. `folder` is the one that is open, with its `uidvalidity`."""
 
-    def __init__(self, account: Account, stop: StopFlag) -> None:
-        """Connect and log in.
+    def __init__(self, account: Account, stop: StopFlag, wanted: Folder | None = None) -> None:
+        """Connect and log in. `wanted`: the folder that it is for, for errors.
 
         Raises `SourceDenied` for a name or password that does not fit, `SourceBusy` for too many sessions,
         `SourceUnavailable` and `SourceError`, as all methods do.
@@ -84,7 +84,7 @@ class Session:
         self.folder: Folder | None = None
         self.uidvalidity = 0
         self._account = account
-        self._wire = Wire(account.server, account.timeout, stop)
+        self._wire = Wire(_place(account, wanted), account.timeout, stop)
         try:
             with self._answers("the greeting"):
                 self._client = _Client(self._wire, account)
@@ -97,20 +97,21 @@ class Session:
             raise
 
     def folders(self) -> list[Folder]:
-        """List the mailboxes that can be opened, in the server's order."""
+        """List the mailboxes that can be opened, in the order of their names."""
         with self._answers("the list of mailboxes"):
             _, data = self._asked(lambda: self._client.list('""', "*"))
             found = [answer for answer in responses.lists(data) if len(answer) == 3]
-            return [
+            folders = [
                 Folder.listed(name if isinstance(name, bytes) else name.encode("latin-1"))
                 for flags, _, name in found
                 if not {"\\noselect", "\\nonexistent"} & {flag.lower() for flag in flags}
             ]
+            return sorted(folders, key=lambda folder: folder.name)
 
     def examine(self, folder: Folder) -> int:
         """Open a mailbox for reading only, and return how many messages it has."""
         self.folder = None
-        self._wire.server = f"{self._account.server} {folder.name!r}"
+        self._wire.server = _place(self._account, folder)
         with self._answers("the mailbox"):
             status, data = self._client.select(folder.quoted, readonly=True)  # type: ignore[arg-type]
             if status != "OK":
@@ -210,6 +211,10 @@ class _OAuth:
     def __call__(self, challenge: bytes) -> bytes:
         answer, self._answer = self._answer, b""
         return answer
+
+
+def _place(account: Account, folder: Folder | None) -> str:
+    return f"{account.server} {folder.name!r}" if folder else account.server
 
 
 def message_set(uids: Sequence[int]) -> str:

@@ -138,9 +138,7 @@ class Wire:
                 self._patiently(ready, "connecting")
             problem = unconnected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if problem:
-            raise SourceUnavailable(
-                self.server, f"cannot be reached: {os.strerror(problem)}"
-            )
+            raise SourceUnavailable(self.server, f"cannot be reached: {os.strerror(problem)}")
         unconnected.settimeout(POLL)
 
     def _guarded(self, work: Callable[[], T], doing: str) -> T:
