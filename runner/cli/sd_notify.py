@@ -42,10 +42,11 @@ class ServiceManager:
         self._socket.setblocking(False)
         self._watched = watchdog_s is not None
         self._interval_s = BEAT_S if watchdog_s is None else watchdog_s / 3
-        self._unsent: list[str] = []
+        self._unsent: dict[str, str] = {}
+        """By name, so that of two the later counts: a manager reads no more than 4096 bytes at once."""
         self._begun: set[str] = set()
         self._jobs = 0
-        self._is_ready = self._is_stopping = False
+        self._is_ready = self._is_stopping = self._is_lost = False
         self._patient_until = time.monotonic() + PATIENCE_S
 
     @classmethod
@@ -60,10 +61,8 @@ class ServiceManager:
         if is_ours:
             import faulthandler
 
-            if (
-                sys.__stderr__ is not None
-            ):  # the watchdog's SIGABRT then leaves what blocked the loop in the journal
-                faulthandler.enable(sys.__stderr__)
+            if sys.__stderr__ is not None:
+                faulthandler.enable(sys.__stderr__)  # the watchdog's SIGABRT then shows what blocked the loop
         return cls(address, watchdog_s=int(limit_us) / 1e6 if is_ours else None)
 
     def on_event(self, event: Event) -> None:
@@ -118,16 +117,19 @@ class ServiceManager:
         return f"EXTEND_TIMEOUT_USEC={int(max(self._interval_s * 3, 1) * 1e6)}"
 
     def _send(self, *lines: str) -> None:
-        """Send assignments, after those that the manager had no room for."""
-        self._unsent += lines
+        """Send assignments, together with those that the manager had no room for."""
+        self._unsent |= dict(line.split("=", 1) for line in lines)
         if not self._unsent:
             return
+        message = "\n".join(f"{name}={value}" for name, value in self._unsent.items())
         try:
-            self._socket.sendto("\n".join(self._unsent).encode(), self._address)
+            self._socket.sendto(message.encode(), self._address)
         except BlockingIOError:
             return  # with the next message
         except OSError as error:
-            logger.warning("systemd cannot be told how the run goes: %s", error)
+            if not self._is_lost:
+                logger.warning("systemd cannot be told how the run goes: %s", error)
+            self._is_lost = True
         self._unsent.clear()
 
 
