@@ -80,6 +80,10 @@ def score(row):
         }
 '''
 
+PROCESS_JOB = JOB.replace(
+    "function: jobs.scoring:score", "function: jobs.scoring:score\n    runs_in: process"
+)
+
 CONFIGS = {"configs/jobs/score.yaml": JOB, "configs/tables/derived.yaml": TABLES}
 CODE = {"jobs/__init__.py": "", "jobs/scoring.py": FUNCTION}
 
