@@ -10,21 +10,25 @@ import click
 
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
-from runner.operations.init import init_project
+from runner.operations.init import TEMPLATES, init_project
 
 EXAMPLE = "run-pipeline init demo && cd demo && run-pipeline hello"
 
 
 @click.command(name="init", cls=RunnerCommand, example=EXAMPLE)
 @click.argument("name", type=click.Path(path_type=Path))
+@click.option(
+    "--template", type=click.Choice(sorted(TEMPLATES)), default="hello", show_default=True,
+    help="What the project begins with: hello, a small pipeline over a CSV file; ingest_imap, a mail account.",
+)  # fmt: skip
 @click.pass_obj
-def command(invocation: Invocation, name: Path) -> None:
+def command(invocation: Invocation, name: Path, template: str) -> None:
     """Make a new project that runs.
 
     NAME is the folder to make; its last part names the project, and its Python package: demo_jobs for
     demo. Files that are already there are never overwritten.
     """
-    made = init_project(name)
+    made = init_project(name, template)
     if invocation.output != "table":
         result = {"project": str(made.folder), "package": made.package, "files": list(made.files)}
         invocation.console.json(result, indent=2 if invocation.output == "json" else None)
@@ -33,7 +37,7 @@ def command(invocation: Invocation, name: Path) -> None:
         invocation.console.data(str(name / file))
     invocation.console.flush()
     program = _from(name, invocation.program)
-    invocation.console.say(f"made {name}; now: cd {shlex.quote(str(name))} && {program} hello")
+    invocation.console.say(f"made {name}; now: cd {shlex.quote(str(name))} && {program} {made.command}")
 
 
 def _from(folder: Path, program: str) -> str:

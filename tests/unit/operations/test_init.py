@@ -28,13 +28,18 @@ def test_a_project_is_complete_and_says_what_it_made(tmp_path: Path) -> None:
 
 
 def test_templates_and_files_are_the_same_set() -> None:
-    shipped = {entry.name for entry in resources.files("runner.operations").joinpath("templates").iterdir()}
+    folder = Path(str(resources.files("runner.operations").joinpath("templates")))
+    named = {folder / template for files in init.TEMPLATES.values() for template in files.values()}
+    places = [folder, *(folder / template for template in init.TEMPLATES if (folder / template).is_dir())]
+    shipped = {entry for place in places for entry in place.iterdir() if entry.is_file()}
 
-    assert shipped == set(init._FILES.values())
+    assert shipped == named
+    assert init.FIRST_COMMAND.keys() == init.TEMPLATES.keys()
 
 
-def test_nothing_is_left_to_fill_in_and_the_code_is_python(tmp_path: Path) -> None:
-    made = init_project(tmp_path / "demo")
+@pytest.mark.parametrize("template", init.TEMPLATES)
+def test_nothing_is_left_to_fill_in_and_the_code_is_python(template: str, tmp_path: Path) -> None:
+    made = init_project(tmp_path / "demo", template)
 
     for file in made.files:
         text = (made.folder / file).read_text(encoding="utf-8")
