@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from runner.clock import format_utc
@@ -39,6 +40,8 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else str(value)
     if isinstance(value, datetime):
         return format_utc(value) if value.tzinfo else value.isoformat()
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}" if value.is_finite() else str(value)
     if isinstance(value, bytes):
         return value[:SAMPLE_CHARACTERS].decode("utf-8", "backslashreplace")
     if value is None or isinstance(value, str | int | bool | list | dict):

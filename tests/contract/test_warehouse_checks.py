@@ -155,7 +155,7 @@ async def test_values_of_every_type(open_lab: OpenLab) -> None:
         assert await said(lab, check) == [
             'accepted i 8: 1 of 1 row, such as {"id": "a", "i": 7}',
             'accepted b False: 1 of 1 row, such as {"id": "a", "b": true}',
-            'range n from 1.500000001: 1 of 1 row, such as {"id": "a", "n": "1.500000000"}',
+            'range n from 1.500000001: 1 of 1 row, such as {"id": "a", "n": "1.5"}',
             'range t to 2026-02-12T05:00:00Z: 1 of 1 row, such as {"id": "a", "t": "2026-02-12T06:00:00.000000Z"}',
             'range d to 2026-02-11: 1 of 1 row, such as {"id": "a", "d": "2026-02-12"}',
             'range id from b: 1 of 1 row, such as {"id": "a"}',
