@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +14,11 @@ from typing import Any
 import anyio
 import pytest
 
+from runner.operations.init import init_project
 from runner.pipeline_runner import PipelineRunner
 from runner.records import PipelineRun
-from tests.projects import REPOSITORY, ThrowAwayProject, job_of, step_of
+from runner.settings import Settings
+from tests.projects import REPOSITORY, ThrowAwayProject, job_of, open_file, rows_of, step_of
 from tests.servers.dovecot import Dovecot, dovecot
 
 __all__ = ["dovecot"]
@@ -284,3 +287,24 @@ def test_the_time_limit_of_a_step_ends_a_read_that_hangs(make_mail: Callable[...
     record = job_of(run)
     assert record.errors[0].category == "timeout"
     assert 400 <= step_of(record, "fetch").duration_ms < 900
+
+
+def test_the_project_of_the_template_works(dovecot: Dovecot, tmp_path: Path) -> None:
+    made = init_project(tmp_path / "post", "ingest_imap")
+    dovecot.append("lena", real_messages(5, "template"))
+    settings = Settings.load(made.folder, connections={"mail": dovecot.connection("lena")})
+
+    async def execute() -> list[int]:
+        async with PipelineRunner.open(settings) as pipelines:
+            runs = [await pipelines.run("mail") for _ in range(2)]
+        return [run.rows_read if run.status == "success" else -1 for run in runs]
+
+    try:
+        assert anyio.run(execute) == [5, 0]
+    finally:
+        for module in [name for name in sys.modules if name.split(".")[0] == made.package]:
+            del sys.modules[module]
+    with open_file(settings.warehouse_path) as connection:
+        found = rows_of(connection, "SELECT account, content FROM mail.messages NATURAL JOIN mail.places")
+    assert sorted(row["content"] for row in found) == sorted(real_messages(5, "template"))
+    assert {row["account"] for row in found} == {f"imap://lena@localhost:{dovecot.plain_port}"}
