@@ -39,7 +39,7 @@ class RowCounts:
 class PlannedStep:
     """One step. `table` is what it reads or writes, `function` what it calls; the others are "" or empty.
 
-    `statement` is the SQL of a read, with placeholders; `values` what its filters compare with, by column and
+    `statement` is the SQL of a read or of a `sql` step, with placeholders; `values` what it compares with, by column and
     operator. `incremental` says in one line which rows are new, `mode` and `key` how a write lands.
     """
 
@@ -105,7 +105,7 @@ def _job(
 ) -> JobOutline:
     queries = dict(pipelines.read_queries(plan, job))
     steps = tuple(
-        _step(pipelines, plan, spec, queries.get(spec.step_id), counts.get(spec.step_id))
+        _step(pipelines, plan, job, spec, queries.get(spec.step_id), counts.get(spec.step_id))
         for spec in job.spec.steps
     )
     return JobOutline(
@@ -120,7 +120,12 @@ def _job(
 
 
 def _step(
-    pipelines: PipelineRunner, plan: RunPlan, spec: Step, query: ReadQuery | None, counts: RowCounts | None
+    pipelines: PipelineRunner,
+    plan: RunPlan,
+    job: PlannedJob,
+    spec: Step,
+    query: ReadQuery | None,
+    counts: RowCounts | None,
 ) -> PlannedStep:
     match spec:
         case ReadSpec():
@@ -145,7 +150,13 @@ def _step(
             key = spec.key or plan.tables[spec.ref].key
             return PlannedStep(step_id=spec.step_id, op=spec.op, table=str(spec.ref), mode=spec.mode, key=key)
         case SqlSpec():
-            return PlannedStep(step_id=spec.step_id, op=spec.op, table=", ".join(map(str, spec.writes)))
+            return PlannedStep(
+                step_id=spec.step_id,
+                op=spec.op,
+                table=", ".join(map(str, spec.writes)),
+                statement=job.statements[spec.step_id].text.strip(),
+                values=tuple(f":{name} = {value!r}" for name, value in spec.params.items()),
+            )
         case CheckSpec():
             return PlannedStep(step_id=spec.step_id, op=spec.op, table=str(spec.ref or ""))
 

@@ -113,7 +113,11 @@ def _parsed(text: str, found: list[Piece], engine: str, begin: int) -> exp.Expr:
     logger = logging.getLogger("sqlglot")
     silent, logger.disabled = logger.disabled, True  # it would print that it does not know a statement
     try:
-        trees = [tree for tree in sqlglot.parse(readable, read=engine) if tree is not None]
+        trees = [
+            tree
+            for tree in sqlglot.parse(readable, read=engine)
+            if tree is not None and not isinstance(tree, sqlglot.exp.Semicolon)  # one with a comment after it
+        ]
     except ParseError as error:
         first = error.errors[0] if error.errors else {}
         raise SqlMistake(_sentence(first), _offset(text, first, begin)) from error

@@ -310,7 +310,7 @@ ENDLESS = f"INSERT INTO out.totals SELECT *, 0 FROM ({ENDLESS_QUERY})"
 
 @pytest.mark.parametrize("statement", [ENDLESS, ENDLESS_QUERY], ids=["change", "query"])
 def test_the_query_timeout_stops_a_long_statement(shop: ThrowAwayProject, statement: str) -> None:
-    writes = {"writes": ["out.totals"]} if statement is ENDLESS else {}
+    writes: dict[str, Any] = {"writes": ["out.totals"]} if statement is ENDLESS else {}
     shop.job("job", sql(statement, **writes))
     started = time.monotonic()
     record = ran(shop, timeouts={"query": 0.3})
@@ -322,7 +322,7 @@ def test_the_query_timeout_stops_a_long_statement(shop: ThrowAwayProject, statem
 
 @pytest.mark.parametrize("statement", [ENDLESS, ENDLESS_QUERY], ids=["change", "query"])
 def test_cancelling_stops_a_long_statement(shop: ThrowAwayProject, statement: str) -> None:
-    writes = {"writes": ["out.totals"]} if statement is ENDLESS else {}
+    writes: dict[str, Any] = {"writes": ["out.totals"]} if statement is ENDLESS else {}
     shop.job("job", read("src.orders"), write("out.orders"), sql(statement, **writes))
 
     async def run() -> float:

@@ -86,7 +86,8 @@ def _step_lines(step: PlannedStep) -> Iterator[list[Part]]:
     subject = step.table or step.function
     how = f", {step.mode}" + (f" by {', '.join(step.key)}" if step.key else "") if step.mode else ""
     rows = f", only rows {step.incremental}" if step.incremental else ""
-    yield [f"  {step.op:<8}", Styled(step.step_id, BOLD), f": {subject}{how}{rows}"]
+    about = f": {subject}{how}{rows}" if subject else ""
+    yield [f"  {step.op:<8}", Styled(step.step_id, BOLD), about]
     if step.counts is not None:
         yield [f"          {counts_text(step.counts)}"]
     for line in step.statement.splitlines():
