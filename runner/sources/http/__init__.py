@@ -16,7 +16,7 @@ from runner.settings import Connection
 from runner.sources.http.access import Access
 from runner.sources.http.arguments import Arguments, BadArgument, problems_of
 from runner.sources.http.client import SOURCE, Answer, Client, open_client, shown_bytes
-from runner.sources.http.pace import Pace
+from runner.sources.http.pace import LOOK_EVERY, Pace
 from runner.sources.http.pages import BadPage, Page, decoded
 from runner.sources.http.pagination import pagination_of
 from runner.sources.http.rows import row_of
@@ -64,9 +64,10 @@ async def records(
     async with open_client(access, url, given.headers, given.patience) as client:
         pace = Pace()
         async for page in _pages(client, access, given, url, since, pace):
-            for record in page.records:
+            for number, record in enumerate(page.records):
                 yield row_of(record, given.shape)
-                await pace.step()
+                if not number % LOOK_EVERY:
+                    await pace.look()
 
 
 def problems(

@@ -21,23 +21,22 @@ class Pace:
 
     def __init__(self) -> None:
         self._until = monotonic_ns() + SLICE_NS
-        self._left = LOOK_EVERY
 
-    async def step(self) -> None:
-        """Count one small piece of work."""
-        self._left -= 1
-        if self._left:
-            return
-        self._left = LOOK_EVERY
+    async def look(self) -> None:
+        """Look at the clock; called after each `LOOK_EVERY` small pieces of work."""
         if monotonic_ns() >= self._until:
             await checkpoint()
             self._until = monotonic_ns() + SLICE_NS
 
     async def through(self, work: Generator[None, None, Any]) -> Any:
         """Run a generator to its end and return its value; each `yield` is one small piece of work."""
+        left = LOOK_EVERY
         while True:
             try:
                 next(work)
             except StopIteration as end:
                 return end.value
-            await self.step()
+            left -= 1
+            if not left:
+                left = LOOK_EVERY
+                await self.look()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from runner.errors import SourceError
 from runner.sources.http import records
 from runner.sources.http.pace import Pace
-from runner.sources.http.pages import BadPage, decoded
+from runner.sources.http.pages import SMALL, BadPage, decoded
 from tests.servers.http_api import Api, Reply, Request, numbered_pages, serving
 
 Answer = Callable[[Request], Reply]
@@ -43,6 +43,15 @@ def fails(answer: Answer, **arguments: Any) -> str:
     with serving(answer) as api, pytest.raises(SourceError) as caught:
         read(api, **arguments)
     return str(caught.value).replace(api.url, "URL")
+
+
+def walked(body: bytes, path: tuple[str, ...] | None, *, small: int = 0) -> tuple[Any, list[dict[str, Any]]]:
+    """Return document and records of a page, read in slices unless it counts as small."""
+
+    async def walk() -> tuple[Any, list[dict[str, Any]]]:
+        return await decoded(body, path, decimals=False, pace=Pace(), small=small)
+
+    return anyio.run(walk)
 
 
 # --- pagination ---
@@ -267,9 +276,9 @@ def test_numbers_are_floats_or_decimals_as_asked() -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b"", "it is not JSON: Expecting value at character 0; it begins ''"),
-        (b"<!doctype html>\x00\xff", "not UTF-8 at byte 16; it begins '<!doctype html>\\x00\\xff'"),
-        (b'[{"id": 1}, {"id"', "Expecting ':' delimiter at character 17; it begins '[{\"id\": 1}, {\"id\"'"),
+        (b"", "it is not JSON: Expecting value at character 0"),
+        (b"<!doctype html>\x00\xff", "not UTF-8 at byte 16"),
+        (b'[{"id": 1}, {"id"', "Expecting ':' delimiter at character 17"),
         (b'[{"id": 1} {"id": 2}]', "expected ',' or ']' at character 11"),
         (b'[{"id": 1}] []', "more text at character 12"),
         (b'{"a": 1, b: 2}', "expected a name in double quotes at character 9"),
@@ -285,13 +294,22 @@ def test_numbers_are_floats_or_decimals_as_asked() -> None:
         (b'"text"', "it has no list"),
     ],
 )  # fmt: skip
-def test_garbage_is_told_with_page_place_and_first_bytes(body: bytes, expected: str) -> None:
-    def answer(request: Request) -> Reply:
-        return Reply(body) if request.query["page"] == "2" else Reply([{"id": 1}])
+def test_garbage_is_told_with_its_place(body: bytes, expected: str) -> None:
+    with pytest.raises(BadPage) as caught:
+        walked(body, None)
+    assert expected in str(caught.value)
+    with pytest.raises(BadPage):
+        walked(body, None, small=SMALL)
 
-    text = fails(answer, pagination="page")
-    assert text.startswith("source http: page 2, URL/items?page=2: ")
-    assert expected in text
+
+def test_garbage_is_told_with_page_and_first_bytes() -> None:
+    def answer(request: Request) -> Reply:
+        return Reply(b"<!doctype html>\x00\xff" * 9) if request.query["page"] == "2" else Reply([{"id": 1}])
+
+    assert fails(answer, pagination="page") == (
+        "source http: page 2, URL/items?page=2: it is not UTF-8 at byte 16; it begins "
+        f"'{'<!doctype html>x00xff' * 4}<!doctype ht'…".replace("x00xff", "\\x00\\xff")
+    )
 
 
 def test_records_that_are_not_where_they_should_be() -> None:
@@ -332,20 +350,15 @@ def test_the_walk_reads_what_the_standard_library_reads(
     document = {"other": other, "data": {"x": other, "rows": rows}, "end": [other]}
     body = json.dumps(document, indent=indent).encode()
 
-    async def walk() -> tuple[Any, list[dict[str, Any]]]:
-        return await decoded(body, ("data", "rows"), decimals=False, pace=Pace())
-
-    found = anyio.run(walk)
+    found = walked(body, ("data", "rows"))
     assert found == (json.loads(body), rows)
+    assert walked(body, ("data", "rows"), small=SMALL) == found
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='[]{}",:1e.- n\\u', max_size=40).map(str.encode))
 def test_no_bytes_do_more_than_be_refused(body: bytes) -> None:
-    async def walk() -> tuple[Any, list[dict[str, Any]]]:
-        return await decoded(body, None, decimals=False, pace=Pace())
-
     try:
-        document, found = anyio.run(walk)
+        document, found = walked(body, None)
     except BadPage:
         return
     assert found in ([], document) or found in document.values()
@@ -354,7 +367,4 @@ def test_no_bytes_do_more_than_be_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-be"])
 def test_unicode_in_all_its_encodings(encoding: str) -> None:
-    async def walk() -> Any:
-        return await decoded('[{"ä": "☃"}]'.encode(encoding), None, decimals=False, pace=Pace())
-
-    assert anyio.run(walk)[1] == [{"ä": "☃"}]
+    assert walked('[{"ä": "☃"}]'.encode(encoding), None)[1] == [{"ä": "☃"}]
