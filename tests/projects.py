@@ -92,6 +92,7 @@ class ThrowAwayProject:
         releases: Mapping[str, Release] | None = None,
         fail_fast: bool = False,
         params: Mapping[str, str] | None = None,
+        notify: bool = True,
         backend: str = "asyncio",
         **overrides: Any,
     ) -> PipelineRun:
@@ -105,7 +106,12 @@ class ThrowAwayProject:
             async with PipelineRunner.open(settings) as pipelines:
                 with blockbuster_ctx("runner"):
                     return await pipelines.run(
-                        name, on_event=on_event, releases=releases, fail_fast=fail_fast, params=params
+                        name,
+                        on_event=on_event,
+                        releases=releases,
+                        fail_fast=fail_fast,
+                        params=params,
+                        notify=notify,
                     )
 
         return anyio.run(execute, backend=backend)

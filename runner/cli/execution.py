@@ -17,6 +17,7 @@ import anyio
 from runner.cli.exit_codes import ExitCode
 from runner.cli.interruption import Interruption
 from runner.cli.log_output import captured_output
+from runner.cli.notifying import after_run
 from runner.cli.outcome import exit_code_of_run
 from runner.cli.progress.lines import LineProgress
 from runner.cli.sentences import result_line
@@ -88,6 +89,7 @@ def execute(invocation: Invocation, work: Work) -> ExitCode:
     if watched.run is None:  # a signal came before the run began
         return code or ExitCode.FAILED
     _print_result(invocation, watched.run)
+    after_run(invocation, watched.run)
     return exit_code_of_run(watched.run, signal_code=code)
 
 

@@ -64,6 +64,11 @@ def latest_runs(project: Path) -> list[tuple[str, str]]:
     return found[:SHOWN_RUNS]
 
 
+def run_names(runs: Path) -> set[str]:
+    """Return the names of all runs below a folder of runs."""
+    return {name[27:] for day in _names(runs) for name in _names(runs / day) if name[26:27] == "-"}
+
+
 def state_folder(project: Path) -> Path:
     """Return the state folder as the settings have it: environment, runner.toml, systemd, `var`."""
     import tomllib

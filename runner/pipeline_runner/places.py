@@ -12,6 +12,11 @@ def locks_dir(settings: Settings) -> Path:
     return settings.state_dir / "locks"
 
 
+def notifications_dir(settings: Settings) -> Path:
+    """The folder of the notifications: a folder for each receiver."""
+    return settings.state_dir / "notifications"
+
+
 def outbox_dir(settings: Settings) -> Path:
     """The folder of the outbox: one entry for each run whose events are not in `ops.event_log` yet."""
     return settings.state_dir / "outbox"

@@ -8,6 +8,7 @@ pydantic-settings reads and merges; ours is what it lacks.
 
     models        what can be set
     connections   what functions get, and what in it is a secret
+    notify        who is told when runs fail
     sources       where it is set: the library's sources, and how ours differ
     variables     names that must be misspelt
     places        the project folder, and folders that the environment names
@@ -17,6 +18,7 @@ pydantic-settings reads and merges; ours is what it lacks.
 
 from runner.settings.connections import Connection
 from runner.settings.models import DuckDBSettings, RetrySettings, Settings, TimeoutSettings
+from runner.settings.notify import NotifySettings
 from runner.settings.places import ENV_PREFIX, SETTINGS_FILE, find_project
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "SETTINGS_FILE",
     "Connection",
     "DuckDBSettings",
+    "NotifySettings",
     "RetrySettings",
     "Settings",
     "TimeoutSettings",

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from runner.clock import parse_duration
 from runner.errors import ConfigurationError
 from runner.settings.connections import Connection
+from runner.settings.notify import NotifySettings
 from runner.settings.places import ENV_PREFIX, find_project
 from runner.settings.sources import sources_of
 from runner.settings.variables import misspelt
@@ -48,6 +49,7 @@ def _limit(value: object) -> object:
 
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=1000)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
+ReceiverName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Limit = Annotated[float | None, BeforeValidator(_limit)]
 
 
@@ -123,6 +125,7 @@ class Settings(BaseSettings):
     retries: RetrySettings = RetrySettings()
     queues: Annotated[dict[str, Count], Field(validate_default=True)] = {}
     connections: dict[str, Connection] = {}
+    notify: dict[ReceiverName, NotifySettings] = {}
 
     @field_validator("queues", mode="after")
     @classmethod

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 OWN_VARIABLES = frozenset({"PROJECT", "FALLBACK_PROJECT", "SECRETS_DIR", "PYTHON"})
 """Variables with our prefix that are no settings."""
 MAX_SECRET_BYTES = 100_000
-FREE_NAMES = ("queues", "connections")
+FREE_NAMES = ("queues", "connections", "notify")
 """Settings whose keys the project chooses."""
 
 

@@ -58,6 +58,7 @@ class AsOf(click.ParamType[datetime]):
     "--as-of", type=AsOf(), metavar="TIME", help="The run's logical time, for functions that ask for it."
 )
 @click.option("--fail-fast", is_flag=True, help="Cancel what runs as soon as a job has failed.")
+@click.option("--no-notify", is_flag=True, help="Tell nobody of this run, however it ends.")
 @click.pass_obj
 def command(
     invocation: Invocation,
@@ -66,6 +67,7 @@ def command(
     settings: tuple[str, ...],
     as_of: datetime | None,
     fail_fast: bool,
+    no_notify: bool,
 ) -> int:
     """Run a pipeline or a job; the word `run` may be left out.
 
@@ -79,7 +81,13 @@ def command(
 
     async def work(pipelines: PipelineRunner, on_event: OnEvent) -> PipelineRun:
         return await pipelines.run(
-            name, max_workers=max_workers, params=params, as_of=as_of, fail_fast=fail_fast, on_event=on_event
+            name,
+            max_workers=max_workers,
+            params=params,
+            as_of=as_of,
+            fail_fast=fail_fast,
+            on_event=on_event,
+            notify=not no_notify,
         )
 
     return execute(invocation, work)

@@ -199,7 +199,7 @@ def test_throw_away_projects_fit(project: ThrowAwayProject) -> None:
         write("s.a", key="id", set_on_insert="at", commit_every=parameter, timeout=30),
         read("s.a", step_id="again", columns=["id", parameter], filters={"id": "x", "n": 2}, order_by="id",
              incremental=not_exists("s.b", "id", join_key_suffix="v1"), limit=parameter),
-        write("s.b", step_id="last", mode=parameter),
+        write("s.b", step_id="last") | {"mode": parameter},
         params={"any": {"default": "x"}, "n": {"type": "int64", "default": 1}, "free": {}},
         timeout="1.5 h", queue=parameter,
     )  # fmt: skip
