@@ -133,10 +133,8 @@ class Client:
     async def _turn(self) -> None:
         """Wait until the rate limit allows a request."""
         if self._patience.spacing:
-            now = anyio.current_time()
-            at = max(now, self._next_at)
-            self._next_at = at + self._patience.spacing
-            await anyio.sleep(at - now)
+            await anyio.sleep_until(self._next_at)
+            self._next_at = anyio.current_time() + self._patience.spacing
 
     async def _body(self, response: httpx2.Response, place: str) -> bytes:
         """Read the whole unpacked body, or what there is of it at the limit."""
