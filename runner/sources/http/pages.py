@@ -1,9 +1,9 @@
 """A page of an API: its JSON, read in slices, and the list of records in it.
 
 `json.loads` keeps the interpreter for itself from the first byte to the last (measured: 0.6 s for 18 MB, in a thread
-as well as on the loop, for it never gives up the GIL). So the list of records of a page that is not small is walked through
-element by element, each of them read by the decoder of the standard library, and the event loop gets its turn in
-between. That takes about twice as long for records of 100 bytes.
+as well as on the loop, for it never gives up the GIL). So the list of records of a page that is not small is walked
+through element by element, each of them read by the decoder of the standard library, and the event loop gets its turn
+in between. That takes about twice as long for records of 100 bytes.
 """
 
 from __future__ import annotations
