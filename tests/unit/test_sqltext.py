@@ -89,11 +89,12 @@ def test_quotes_of_bigquery() -> None:
 def test_any_text_is_cut_into_pieces_or_refused_at_a_place_in_it(text: str, engine: str) -> None:
     try:
         assert "".join(piece.text for piece in pieces(text, engine)) == text
-        return
+        offset = None
     except SqlMistake as mistake:
         offset = mistake.offset
-    line, column = position(text, offset)
-    assert text.split("\n")[line - 1][column - 1] == text[offset]
+    if offset is not None:
+        line, column = position(text, offset)
+        assert text.split("\n")[line - 1][column - 1] == text[offset]
 
 
 VALUES = st.fixed_dictionaries(
@@ -158,7 +159,7 @@ CHANGES = [
     "TRUNCATE TABLE d.t",
     "WITH c AS (SELECT 1 AS a) INSERT INTO d.t SELECT a FROM c",
     'DELETE FROM "d"."t"',
-    "MERGE INTO d.t AS t USING e.u ON t.a = u.a WHEN MATCHED THEN UPDATE SET b = 1 WHEN NOT MATCHED THEN INSERT VALUES (1)",
+    "MERGE INTO d.t AS t USING e.u ON t.a = u.a WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1)",
     "INSERT INTO d.t VALUES (1) ON CONFLICT DO UPDATE SET a = 2",
 ]
 
