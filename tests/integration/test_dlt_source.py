@@ -321,7 +321,11 @@ def test_answers_of_a_server_have_their_categories(
         ("details", {"item": 1}, "takes no argument 'item'"),
         ("fixed", {"x": 1}, "takes no argument 'x'"),
         ("told", {}, "needs an argument 'connection'; the step needs `connection: NAME`"),
-        ("NOT_CALLABLE", {}, "it is of type int; expected a dlt resource or source, or a function that returns some"),
+        (
+            "NOT_CALLABLE",
+            {},
+            "it is of type int; expected a dlt resource or source, or a function that returns some",
+        ),
         ("nothing", {}, "has no function 'nothing'"),
     ],
 )

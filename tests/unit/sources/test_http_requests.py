@@ -165,7 +165,8 @@ def test_the_rate_is_kept() -> None:
     with serving(numbered_pages(3)) as api:
         read(api, pagination="page", rate_limit="20/s")
     assert len(api.requests) == 4
-    assert sum(gaps(api)) > 0.1  # three times 0.05, less what the first request took longer to arrive than the last
+    # Three times 0.05, less what the first request took longer to arrive than the last.
+    assert sum(gaps(api)) > 0.1
 
 
 def test_one_connection_serves_all_pages_and_is_closed() -> None:
