@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from runner.errors import SourceBusy, SourceDenied, SourceError, SourceUnavailable
 from runner.ports import Row, StopFlag
 from runner.settings import Connection
-from runner.sources.imap import messages
+from runner.sources.imap import messages, session
 from tests.servers.imap_script import HANG_UP, Answer, ImapScript, imap_script
 
 
@@ -178,3 +180,19 @@ def test_a_cursor_of_another_form_and_one_cursor_for_two_folders() -> None:
             read(server, since="yesterday")
         with pytest.raises(Exception, match="2 folders with one cursor"):
             read(server, since="0000000003:0000000007", folders=["INBOX", "Sent"])
+
+
+def test_a_server_that_does_not_say_goodbye_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "GOODBYE", 0.1)
+    never = threading.Event()
+
+    def script(command: str) -> Answer:
+        if command == "LOGOUT":
+            never.wait(10)
+        return None
+
+    with imap_script(script) as server:
+        started = time.monotonic()
+        assert len(read(server)) == 1
+        assert time.monotonic() - started < 2
+        never.set()

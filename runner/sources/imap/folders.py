@@ -17,7 +17,7 @@ def chosen(line: Line, account: Account, folders: Sequence[str], exclude: Sequen
     so that a slip of the pen does not leave mail unread.
     """
     if not exclude and not any("*" in name for name in folders):
-        return [Folder.named(name) for name in dict.fromkeys(folders)]
+        return list({folder.name: folder for folder in map(Folder.named, folders)}.values())
     known = line.ask(lambda session: session.folders())
     for pattern in folders:
         if not matching(known, [pattern]):

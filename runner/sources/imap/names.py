@@ -24,8 +24,8 @@ class Folder:
 
     @classmethod
     def named(cls, name: str) -> Folder:
-        """Return the mailbox of a name that people wrote."""
-        return cls(name, encode(name))
+        """Return the mailbox of a name that people wrote; INBOX in any case is the one INBOX."""
+        return cls(_in_case(name), encode(_in_case(name)))
 
     @classmethod
     def listed(cls, wire: bytes) -> Folder:

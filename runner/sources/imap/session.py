@@ -22,6 +22,9 @@ _MAX_LINE = 1_000_000
 _MAX_OTHER_LITERAL = 65_536
 """Bytes of a literal that is no message, such as the name of a mailbox."""
 
+GOODBYE = 2.0
+"""Seconds that the server has to answer a logout; all messages are there by then."""
+
 
 class _Client(imaplib.IMAP4):
     """The protocol, over a wire. These methods are the ones that `imaplib` means to be overridden."""
@@ -136,7 +139,8 @@ class Session:
             return {uid: found for uid, found in responses.messages(data).items() if uid in wanted}
 
     def log_out(self) -> None:
-        """Say goodbye; that the server has gone already is no matter."""
+        """Say goodbye; that the server has gone already, or does not answer soon, is no matter."""
+        self._wire.timeout = min(self._wire.timeout, GOODBYE)
         try:
             with self._answers("the logout"):
                 self._client.logout()

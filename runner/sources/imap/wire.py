@@ -35,7 +35,7 @@ class Wire:
 
     def __init__(self, server: str, timeout: float, stop: StopFlag) -> None:
         self.server = server
-        self._timeout = timeout
+        self.timeout = timeout
         self._stop = stop
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
@@ -150,13 +150,13 @@ class Wire:
 
     def _patiently(self, work: Callable[[], T], doing: str) -> T:
         """Repeat `work`, which gives up after `POLL` seconds each time, until it has done something."""
-        deadline = monotonic_ns() + int(self._timeout * 1e9)
+        deadline = monotonic_ns() + int(self.timeout * 1e9)
         while not self._stop.stopped:
             try:
                 return work()
             except (TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 if monotonic_ns() > deadline:
-                    text = f"no answer for {self._timeout:g} s while {doing}"
+                    text = f"no answer for {self.timeout:g} s while {doing}"
                     raise SourceUnavailable(self.server, text) from None
             except ssl.SSLError:
                 raise

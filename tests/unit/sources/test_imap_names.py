@@ -48,6 +48,7 @@ def test_patterns_choose_in_their_order_each_folder_once() -> None:
 
     assert names("Archive/*", "*") == ["Archive/2025", "Archive/2026", "INBOX", "Sent", "archive"]
     assert names("inbox") == ["INBOX"]
+    assert Folder.named("Inbox") == Folder.named("INBOX")
     assert names("sent") == []
     assert names("Archive/202.") == []
     assert names("*5*") == ["Archive/2025"]
