@@ -184,10 +184,11 @@ def stored(shop: Shop, run_id: str) -> PipelineRun:
 
 def test_a_parameter_that_holds_a_secret_is_not_recorded_and_asked_for(shop: Shop) -> None:
     secret = "Zfq8-Kellerassel"
-    settings = {"connections": {"mail": {"password": secret}}}
+    connections = {"mail": {"password": secret}}
+    settings = {"connections": connections}
     shop.jobs("one")
     shop.tell("one", "fail")
-    first = shop.project.run("one", params={"word": secret}, **settings)
+    first = shop.project.run("one", params={"word": secret}, connections=connections)
     assert first.params == {"word": "***"}
     files = [path for path in shop.project.settings().runs_dir.rglob("*") if path.is_file()]
     assert files
