@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from runner.redaction import MASK, Redactor, secret_values
 from runner.settings import Connection
@@ -43,15 +43,20 @@ class Access:
         base_url = known.get("base_url")
         if not isinstance(base_url, str) or urlsplit(base_url).scheme not in _DEFAULT_PORTS:
             raise ValueError('the connection has no base_url; expected base_url = "https://…"')
+        base_url, known = _without_user(base_url, known)
         redactor = Redactor()
         redactor.learn(secret_values(connection))
         headers = {**_mapping("headers", known), **_authorization(known)}
-        redactor.learn([*headers.values(), *_mapping("params", known).values()])
+        redactor.learn(
+            [*headers.values(), *_mapping("params", known).values(), str(known.get("password", ""))]
+        )
         return cls(base_url, headers, _mapping("params", known), known.get("proxy"), redactor)
 
     def url(self, path: str) -> str:
         """Return the URL of a path below `base_url`, or a path that is a URL itself. Raises `ValueError`."""
         if urlsplit(path).scheme in _DEFAULT_PORTS:
+            if "@" in urlsplit(path).netloc:
+                raise ValueError("path has a user in it; expected a connection with user and password")
             if self.base_url and origin(path) != origin(self.base_url):
                 raise ValueError("path leads to another host than the connection's base_url")
             return path
@@ -100,6 +105,15 @@ def origin(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port of a URL. Raises `ValueError` for a port that is none."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def _without_user(base_url: str, known: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return a URL without user and password, which become those of the connection: clients log whole URLs."""
+    parts = urlsplit(base_url)
+    if parts.password is None:
+        return base_url, known
+    told = {"user": unquote(parts.username or ""), "password": unquote(parts.password)}
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), {**told, **known}
 
 
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

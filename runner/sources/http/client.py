@@ -86,9 +86,9 @@ class Client:
                 if passing.wait is not None:
                     wait = passing.wait + self._backoff.delay(1)
                     if passing.wait > self._patience.max_wait:
-                        raise self._asks_too_much(passing) from passing.error.__cause__
+                        raise self._asks_too_much(passing) from None
                 if attempt >= self._patience.attempts or anyio.current_time() + wait > give_up:
-                    raise self._in_vain(passing.error, attempt) from passing.error.__cause__
+                    raise self._in_vain(passing.error, attempt) from None
             await anyio.sleep(wait)
 
     async def _attempt(self, url: str, subject: str) -> Answer:
@@ -107,14 +107,14 @@ class Client:
                     if origin(url) != start:
                         text = f"{place}: redirects to another host ({self._access.shown(url)}); not followed"
                         raise self._error(SourceError, text)
-        except (TimeoutError, httpx2.TimeoutException) as error:
+        except (TimeoutError, httpx2.TimeoutException):
             text = f"{place}: no complete answer within request_timeout {self._patience.timeout:g} s"
-            raise _Passing(self._error(SourceUnavailable, text, error)) from None
+            raise _Passing(self._error(SourceUnavailable, text)) from None
         except (httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.DecodingError) as error:
             text = f"{place}: {type(error).__name__}: {error}"
-            raise _Passing(self._error(SourceUnavailable, text, error)) from None
+            raise _Passing(self._error(SourceUnavailable, text)) from None
         except (httpx2.RequestError, httpx2.InvalidURL, ValueError) as error:
-            raise self._error(SourceError, f"{place}: {type(error).__name__}: {error}") from error
+            raise self._error(SourceError, f"{place}: {type(error).__name__}: {error}") from None
         raise self._error(SourceError, f"{place}: more than {MAX_REDIRECTS} redirects")
 
     async def _once(self, url: str, place: str) -> Answer | str:
@@ -168,11 +168,9 @@ class Client:
         tries = "1 attempt" if attempt == 1 else f"{attempt} attempts"
         return self._error(type(error), f"{error.message} ({tries})")
 
-    def _error(self, kind: type[SourceError], text: str, cause: Exception | None = None) -> SourceError:
-        """Return an error in which no secret stands, also not by its cause."""
-        error = kind(SOURCE, self._access.redact(text))
-        error.__cause__ = cause
-        return error
+    def _error(self, kind: type[SourceError], text: str) -> SourceError:
+        """Return an error in which no secret stands. What the client raised is no cause of it: it may show one."""
+        return kind(SOURCE, self._access.redact(text))
 
 
 @asynccontextmanager

@@ -233,6 +233,24 @@ def test_user_and_password() -> None:
     assert api.requests[0].headers["authorization"] == "Basic YWRhOnB3"
 
 
+def test_a_password_in_the_url_is_taken_out_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with serving(numbered_pages(1)) as api:
+        url = api.url.replace("//", "//ada:s3cret%40@")
+        read(api, "items", connection=Connection(base_url=url))  # type: ignore[call-arg]
+        with pytest.raises(SourceError, match="path has a user in it"):
+            anyio.run(_one, f"{url}/items")
+    assert api.requests[0].headers["authorization"] == "Basic YWRhOnMzY3JldEA="
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("token", ["two-s3cret\nlines", "s3cret-\x00", "s3cret-é"])
+def test_a_secret_that_cannot_be_sent_is_not_shown(token: str) -> None:
+    with serving(lambda _: Reply(status=404)) as api, pytest.raises(SourceError) as caught:
+        read(api, connection=connected(api, token=token), retries=0)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
 def _elsewhere(answer: str, api: Api, other: Api) -> Reply:
     if answer == "redirect":
         return Reply(status=307, headers={"Location": f"{other.url}/v1/items"})
