@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.sources.imap import responses
+from runner.sources.imap.reading import LAST_UID, cursor_text
 from runner.sources.imap.session import message_set
 
 
@@ -83,3 +84,11 @@ def test_a_set_of_messages_names_exactly_them(uids: set[int]) -> None:
         first, _, last = part.partition(":")
         named.update(range(int(first), int(last or first) + 1))
     assert named == uids
+
+
+NUMBERS = st.tuples(st.integers(1, LAST_UID), st.integers(1, LAST_UID))
+
+
+@given(NUMBERS, NUMBERS)
+def test_cursors_have_the_order_of_their_numbers(first: tuple[int, int], second: tuple[int, int]) -> None:
+    assert (cursor_text(*first) < cursor_text(*second)) == (first < second)
