@@ -76,7 +76,7 @@ SHAPES: dict[str, Shape] = {
     # These only word a refusal, or put a value into its final form.
     **dict.fromkeys(
         ("_filter_op", "_incremental_mode", "_join_key_suffix", "_no_bool", "_kind_is_here", "_shipped_queues",
-         "_not_the_engine", "_not_the_project", "_in_the_project"),
+         "_by_engine", "_bound_value", "_not_the_engine", "_not_the_project", "_in_the_project"),
         _same,
     ),
 }  # fmt: skip

@@ -56,7 +56,13 @@ REFUSED = frozenset(
         ),
         *("identify_that_does_not_fit", "job_twice_in_a_stage", "left_anti_without_times", "missing_key"),
         *("no_steps", "not_a_function_name", "parameter_default_of_wrong_type"),
-        *("reserved_argument", "several_files", "stages_and_jobs", "table_that_does_not_fit"),
+        *(
+            "reserved_argument",
+            "several_files",
+            "sql_text_twice",
+            "stages_and_jobs",
+            "table_that_does_not_fit",
+        ),
         *("unknown_incremental_mode", "unknown_input", "unknown_key", "unknown_op", "workers_out_of_range"),
         *("write_to_the_engines_tables", "wrong_type"),
     }
@@ -90,9 +96,13 @@ BEYOND = {
         *("keys_of_different_type", "keys_of_two_number_types", "left_anti_on_text", "pieces_of_one_key"),
         *("prefix_on_a_number", "stamps_that_do_not_fit", "table_twice", "unknown_column"),
         *("unknown_connection", "unknown_dataset", "unknown_job", "unknown_key_column", "unknown_queue"),
-        *("unknown_table", "unknown_target_table", "write_without_key"),
+        *("sql_text_that_cannot_be_found", "unknown_table", "unknown_target_table", "write_without_key"),
     },
-    "it is about SQL": {"check_expression_that_is_no_condition"},
+    "it is about SQL": {
+        *("check_expression_that_is_no_condition", "sql_of_a_refused_kind", "sql_of_several_statements"),
+        *("sql_parameters_that_cannot_be_bound", "sql_parameters_that_do_not_fit", "sql_that_is_no_sql"),
+        *("sql_writes_that_do_not_fit",),
+    },
     "it is about Python code": {
         *("argument_of_wrong_type", "function_file_that_fails", "missing_argument", "unknown_argument"),
         *("unknown_function", "unknown_module"),
@@ -101,7 +111,7 @@ BEYOND = {
         *("check_of_a_job_in_pieces", "check_of_rows_that_needs_a_table"),
         *("keys_of_different_number", "needs_of_another_pipeline", "replace_beside_another_write"),
         *("replace_in_pieces", "replace_with_new_rows_only", "rows_of_a_write", "stage_name_twice"),
-        *("step_id_twice", "unknown_parameter"),
+        *("sql_in_a_job_that_lands_in_pieces", "step_id_twice", "unknown_parameter"),
     },
 }
 """Broken projects whose fault a schema cannot see, by the reason."""
