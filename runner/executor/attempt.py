@@ -145,6 +145,8 @@ class Attempt:
         if self._always_lands or did_something(result):
             self._run.landed.append(result)
             self._tell(result)
+        for level, code, step_id, message, details in notices(result):
+            self._notice(level, code, step_id, message, details)
 
     def _tell(self, result: LandingResult) -> None:
         run = self._run
@@ -152,8 +154,6 @@ class Attempt:
             Landed(run_id=run.pipeline_run_id, job_run_id=run.job_run_id, job_id=run.job.job_id,
                    batch=result.batch, rows=rows_by_table(self._landing, result))
         )  # fmt: skip
-        for level, code, step_id, message, details in notices(result):
-            self._notice(level, code, step_id, message, details)
 
     def _node(self, step_id: str) -> Node | None:
         return next((node for node in self._run.nodes if node.step_id == step_id), None)
@@ -205,4 +205,5 @@ def did_something(result: LandingResult) -> bool:
     """Tell whether a landing left anything behind, or read anything worth telling."""
     rows = any(target.staged or target.deleted for target in result.targets)
     keys = any(match.read or match.null_keys for match in result.matches)
-    return bool(rows or keys or result.actions or result.quarantined)
+    changes = any(action.rows is not None for action in result.actions)
+    return bool(rows or keys or changes or result.quarantined)

@@ -39,8 +39,9 @@ class RowCounts:
 class PlannedStep:
     """One step. `table` is what it reads or writes, `function` what it calls; the others are "" or empty.
 
-    `statement` is the SQL of a read or of a `sql` step, with placeholders; `values` what it compares with, by column and
-    operator. `incremental` says in one line which rows are new, `mode` and `key` how a write lands.
+    `statement` is the SQL of a read or of a `sql` step, with placeholders; `values` what it compares with, by column
+    and operator, or what a check expects. `incremental` says in one line which rows are new, `mode` and `key` how a
+    write lands.
     """
 
     step_id: str
@@ -158,7 +159,12 @@ def _step(
                 values=tuple(f":{name} = {value!r}" for name, value in spec.params.items()),
             )
         case CheckSpec():
-            return PlannedStep(step_id=spec.step_id, op=spec.op, table=str(spec.ref or ""))
+            return PlannedStep(
+                step_id=spec.step_id,
+                op=spec.op,
+                table=str(spec.ref or ""),
+                values=tuple(f"{expectation} ({expectation.severity})" for expectation in spec.expectations),
+            )
 
 
 def new_rows_text(spec: ReadSpec | ExtractSpec) -> str:

@@ -213,8 +213,8 @@ LandingAction = LandingStatement | LandingCheck
 class LandingSpec:
     """Everything a landing will do besides the rows. `stamp` fills set_on_insert/set_on_write columns.
 
-    `actions` stand in the order of their steps. A landing that has some always happens, also when nothing was
-    staged; one may consist of them alone.
+    `actions` stand in the order of their steps. A landing with statements always happens, also when nothing was
+    staged; it may consist of them alone. Checks are always made: where nothing lands, of the tables as they stand.
     """
 
     job_id: str
@@ -235,8 +235,9 @@ class LandingSpec:
 
     @property
     def always_lands(self) -> bool:
-        """Whether it happens also when nothing was staged: it replaces a table, or has actions."""
-        return bool(self.actions) or any(target.mode == "replace" for target in self.targets)
+        """Whether it happens also when nothing was staged: it replaces a table, or has statements."""
+        statements = any(isinstance(action, LandingStatement) for action in self.actions)
+        return statements or any(target.mode == "replace" for target in self.targets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

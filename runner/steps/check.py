@@ -35,7 +35,8 @@ class CheckRowsStep:
         self._step_id = spec.step_id
         self._context = context
         self._threads = threads
-        self._tallies = [Tally(expectation, context.keys) for expectation in spec.expectations]
+        self._expectations = spec.expectations
+        self._tallies = self._new_tallies()
         # That no row came is a finding, too, where rows are counted.
         self.holds = any(expectation.rows for expectation in spec.expectations)
         self.counts = StepCounts()
@@ -50,15 +51,22 @@ class CheckRowsStep:
         yield batch
 
     async def flush(self) -> AsyncGenerator[Batch, None]:
-        """Yield nothing: only the verdict is held back. Raises `CheckFailed`."""
+        """Yield nothing: only the verdict is held back, of each piece where the job lands in pieces.
+
+        Raises `CheckFailed`.
+        """
         self.holds = False
         findings = [finding for tally in self._tallies if (finding := tally.finding()) is not None]
+        self._tallies = self._new_tallies()
         conclude(self._context, self._step_id, findings)
         return
         yield  # a flow that yields nothing
 
     async def drop(self) -> None:
         """Nothing has to end."""
+
+    def _new_tallies(self) -> list[Tally]:
+        return [Tally(expectation, self._context.keys) for expectation in self._expectations]
 
     def _take(self, batch: Batch) -> None:
         for tally in self._tallies:

@@ -103,7 +103,10 @@ class MemoryWriter:
                 for target, rows in zip(self._spec.targets, self._rows, strict=True)
             )
             result = LandingResult(
-                batch=batch, targets=targets, details={"already_landed": True} if repeated else {}
+                batch=batch,
+                targets=targets,
+                actions=() if repeated else self._check_all(),
+                details={"already_landed": True} if repeated else {},
             )
         else:
             working = {
@@ -155,6 +158,11 @@ class MemoryWriter:
             matches=matches,
             quarantined=len(self._bad_rows),
         )
+
+    def _check_all(self) -> tuple[ActionLanding, ...]:
+        """Check the tables as they stand, where nothing lands. Raises `CheckFailed`."""
+        places = range(len(self._spec.targets) + 1)
+        return tuple(done for place in places for done in self._check(self._tables, place))
 
     def _check(self, working: Tables, after_targets: int) -> list[ActionLanding]:
         """Check what is due after so many targets. Raises `CheckFailed`."""

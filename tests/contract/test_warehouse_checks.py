@@ -210,3 +210,18 @@ async def test_a_warning_is_told_by_the_landing(open_lab: OpenLab) -> None:
     assert [sentence(finding) for finding in action.findings] == [
         'not_null id: 1 of 1 row, such as {"oid": "o1", "id": null}'
     ]
+
+
+async def test_where_nothing_lands_the_table_is_checked_as_it_stands(open_lab: OpenLab) -> None:
+    target = WriteTarget(step_id="write", table=OBSERVATIONS, mode="upsert", key=("oid",))
+    check = check_of(OBSERVATIONS, {"rows": {"min": 1}, "severity": "warn"}, {"rows": {"max": 1}})
+    spec = landing_of(target, actions=(LandingCheck(after_targets=1, check=check),))
+    async with open_lab() as lab:
+        async with lab.warehouse.writer(spec) as writer:
+            (action,) = (await writer.land()).actions
+            assert [sentence(finding) for finding in action.findings] == ["rows from 1: there are none"]
+            assert not await writer.has_landed()
+        await lab.fill(OBSERVATIONS, ("o1", "a", 1.0, None, None), ("o2", "b", 1.0, None, None))
+        async with lab.warehouse.writer(spec) as writer:
+            with pytest.raises(CheckFailed, match="rows to 1: there are 2"):
+                await writer.land()

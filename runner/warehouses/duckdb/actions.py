@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -31,6 +31,11 @@ def perform(cursor: Cursor, action: LandingAction) -> ActionLanding:
     started = monotonic_ns()
     done = _change(cursor, action) if isinstance(action, LandingStatement) else _check(cursor, action)
     return replace(done, duration_ms=(monotonic_ns() - started) / 1e6)
+
+
+def perform_all(cursor: Cursor, actions: Sequence[LandingAction]) -> tuple[ActionLanding, ...]:
+    """Perform actions one after the other. Blocks. Raises as `perform` does."""
+    return tuple(perform(cursor, action) for action in actions)
 
 
 def _change(cursor: Cursor, action: LandingStatement) -> ActionLanding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from runner.ports import BadRow, LandingResult, LandingSpec, TargetLanding, WriteTarget
 from runner.specs import TableRef
+from runner.warehouses.duckdb.actions import perform_all
 from runner.warehouses.duckdb.arrow import arrow_schema
 from runner.warehouses.duckdb.calls import Calls, Cursor
 from runner.warehouses.duckdb.landing import Landing, has_marker
@@ -62,7 +64,7 @@ class DuckDBWriter:
         """Commit what is staged, one writer a table at a time. What is staged survives any error."""
         staged = self._bad_rows or any(stage.rows for stage in self._all_stages())
         if not staged and not self._spec.always_lands:
-            return self._nothing(batch)
+            return await self._nothing(batch)
         landing = Landing(
             self._calls.database, self._cursor, self._spec, batch, self._stages, self._keys, self._bad_rows
         )
@@ -87,12 +89,16 @@ class DuckDBWriter:
     def _all_stages(self) -> list[Stage]:
         return [*self._stages, *self._keys.values()]
 
-    def _nothing(self, batch: int) -> LandingResult:
+    async def _nothing(self, batch: int) -> LandingResult:
+        """Land nothing, but check what is there: without statements, checks are all that there is to perform."""
+        checks = self._spec.actions
+        work = partial(perform_all, self._cursor, checks)
+        actions = await self._calls.on(self._cursor, work, "check") if checks else ()
         targets = tuple(
             TargetLanding(step_id=target.step_id, table=target.table.ref, staged=0, written=0, duplicates=0)
             for target in self._spec.targets
         )
-        return LandingResult(batch=batch, targets=targets)
+        return LandingResult(batch=batch, targets=targets, actions=actions)
 
     async def _spill_if_large(self) -> None:
         spilling = any(stage.spilled for stage in self._all_stages())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.events import Event, Noticed
+from runner.events import Event, Landed, Noticed
 from runner.records import PipelineRun, Status
 from tests.projects import Step, ThrowAwayProject, call, extract, job_of, not_exists, read, step_of, write
 
@@ -316,3 +316,141 @@ def test_parameters_stand_for_values(shop: ThrowAwayProject) -> None:
         'range n from -3: 1 of 4 rows, such as {"id": "d", "n": -4}',
         "rows from 7: there are 4",
     ]
+
+
+def test_a_check_between_leaves_shapes_and_types_as_they_were(shop: ThrowAwayProject) -> None:
+    """Behind a read the declared types are known, and before a write no dictionaries are made."""
+    shop.table("lab.docs", "id string!, doc json", key=["id"])
+    shop.fill("lab.docs", [{"id": "a", "doc": {"n": 1}}])
+    shop.functions("def peek(row):\n    return {'id': row['id'], 'n': row['doc']['n']}\n")
+    shop.job(
+        "job",
+        read("lab.docs"), check({"not_null": "doc"}, step_id="before"), call("peek"),
+        check({"not_null": "kind", "severity": "warn"}, {"not_null": "n"}, step_id="after"),
+        write("lab.out", set_on_write=["at"]),
+    )  # fmt: skip
+    run = shop.run("job")
+    assert run.status is Status.SUCCESS
+    # `kind` is a column here although the function gave none: the rows came in the columns of the table.
+    assert [warning.message for warning in job_of(run).warnings] == [
+        'the rows on their way: not_null kind: 1 of 1 row, such as {"id": "a", "kind": null}'
+    ]
+    assert shop.rows("SELECT id, n FROM lab.out") == [{"id": "a", "n": 1}]
+
+
+def test_what_was_quarantined_or_remembered_is_rolled_back_too(shop: ThrowAwayProject) -> None:
+    shop.functions(
+        """
+        def some(row):
+            if row["id"] == "a":
+                raise ValueError("not this one")
+            return None if row["id"] == "b" else row
+        """
+    )
+    shop.fill("lab.src", ROWS)
+    steps = [
+        read("lab.src", incremental=not_exists("lab.out", "id")),
+        call("some", on_bad_row="quarantine"),
+        write("lab.out"),
+    ]
+    shop.job("job", *steps, check({"range": {"column": "n", "min": 0}}, table="lab.out"))
+    for _ in range(2):
+        run = shop.run("job")
+        assert messages(run) == [
+            (
+                "check fit of lab.out: 1 expectation failed\n"
+                'range n from 0: 1 of 2 rows, such as {"id": "d", "n": -4}'
+            )
+        ]
+        assert (job_of(run).rows_read, job_of(run).rows_quarantined, job_of(run).warnings) == (4, 0, ())
+        for table in ("lab.out", "ops.landings", "ops.quarantine", "ops.processed_keys"):
+            assert shop.rows(f"SELECT * FROM {table}") == [], table
+    shop.job("job", *steps, check({"range": {"column": "n", "min": -9}}, table="lab.out"))
+    run = shop.run("job")
+    assert (run.status, job_of(run).status, job_of(run).rows_quarantined) == (
+        Status.SUCCESS,
+        Status.PARTIAL,
+        1,
+    )
+    assert shop.rows("SELECT id FROM lab.out ORDER BY id") == [{"id": "c"}, {"id": "d"}]
+    assert len(shop.rows("SELECT * FROM ops.landings")) == 1
+
+
+def test_the_landing_checks_in_every_run_and_its_time_is_the_check_s(shop: ThrowAwayProject) -> None:
+    shop.job("job", extract("none"), write("lab.out"), check({"rows": {"min": 1}}, table="lab.out"))
+    run = shop.run("job")
+    assert messages(run) == ["check fit of lab.out: 1 expectation failed\nrows from 1: there are none"]
+    assert [timing.status.value for timing in job_of(run).step_timings] == ["success", "skipped", "failure"]
+    shop.fill("lab.out", ROWS)
+    timing = step_of(job_of(shop.run("job")), "fit")
+    assert (timing.status, timing.rows_written, timing.duration_ms > 0) == (Status.SUCCESS, None, True)
+
+
+def test_a_job_in_pieces_warns_about_each_piece(shop: ThrowAwayProject) -> None:
+    shop.fill("lab.src", ROWS)
+    shop.job(
+        "job",
+        read("lab.src", order_by="id"),
+        check({"not_null": "n"}, severity="warn"),
+        write("lab.out", commit_every=1),
+    )
+    run = shop.run("job", batch_rows=2)
+    assert run.status is Status.SUCCESS
+    assert [warning.message.partition(": ")[2] for warning in job_of(run).warnings] == [
+        'not_null n: 1 of 2 rows, such as {"id": "b", "n": null}'
+    ]
+
+
+def test_a_check_of_a_check_s_rows_and_two_consumers(shop: ThrowAwayProject) -> None:
+    shop.table("lab.more", "id string!, n int64, kind string, at timestamp", key=["id"])
+    shop.job(
+        "job",
+        extract("source", arguments={"rows": ROWS}),
+        check({"not_null": "id"}, step_id="one"),
+        check({"rows": {"min": 4}}, step_id="two"),
+        write("lab.out"),
+        write("lab.more", step_id="write_more", input="one"),
+    )
+    assert shop.run("job").status is Status.SUCCESS
+    assert len(shop.rows("SELECT * FROM lab.out")) == len(shop.rows("SELECT * FROM lab.more")) == 4
+
+
+def test_an_expression_that_the_warehouse_refuses_names_the_step(shop: ThrowAwayProject) -> None:
+    shop.fill("lab.src", ROWS)
+    shop.job("job", check({"expression": "no_such_function(n) > 1"}, table="lab.src"))
+    run = shop.run("job")
+    (error,) = job_of(run).errors
+    assert (error.category, error.step_id) == ("query", "fit")
+    assert "no_such_function" in error.message
+
+
+def test_expressions_run_as_they_are_written(shop: ThrowAwayProject) -> None:
+    shop.fill("lab.src", ROWS)
+    shop.job(
+        "job",
+        check({"expression": "n >= 0 OR kind IS NULL -- a guess"}, {"expression": "n < 9"}, table="lab.src"),
+    )
+    assert messages(shop.run("job")) == [
+        (
+            "check fit of lab.src: 1 expectation failed\n"
+            'expression n < 9: 1 of 4 rows, such as {"id": "c", "n": 12}'
+        )
+    ]
+
+
+def test_without_news_the_written_table_is_asked_but_nothing_lands(shop: ThrowAwayProject) -> None:
+    shop.fill("lab.out", ROWS)
+    shop.job(
+        "job",
+        extract("none"),
+        write("lab.out"),
+        check({"not_null": "n", "severity": "warn"}, table="lab.out"),
+    )
+    events: list[Event] = []
+    run = shop.run("job", on_event=events.append)
+    assert [notice.message for notice in notices(events)] == [
+        'lab.out: not_null n: 1 of 4 rows, such as {"id": "b", "n": null}'
+    ]
+    assert [timing.status.value for timing in job_of(run).step_timings] == ["success", "skipped", "success"]
+    assert not [event for event in events if isinstance(event, Landed)]
+    assert shop.rows("SELECT * FROM ops.landings") == []
