@@ -23,17 +23,18 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The URL that paths begin with, secret headers and query parameters, and a proxy."""
+    """The URL that paths begin with, secret headers and query parameters, a proxy, and whose certificates count."""
 
     base_url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
     redact: Redactor = field(default_factory=Redactor, repr=False)
 
     @classmethod
     def of(cls, connection: Connection | None) -> Access:
-        """Read a connection: base_url, token, user and password, headers, params, proxy; None: no secrets.
+        """Read a connection: base_url, token, user and password, headers, params, proxy, ca_file; None: no secrets.
 
         Raises `ValueError` for one that does not say where the API is, or who we are in two ways.
         """
@@ -50,7 +51,8 @@ class Access:
         redactor.learn(
             [*headers.values(), *_mapping("params", known).values(), str(known.get("password", ""))]
         )
-        return cls(base_url, headers, _mapping("params", known), known.get("proxy"), redactor)
+        params, proxy, ca_file = _mapping("params", known), known.get("proxy"), known.get("ca_file")
+        return cls(base_url, headers, params, proxy, ca_file, redactor)
 
     def url(self, path: str) -> str:
         """Return the URL of a path below `base_url`, or a path that is a URL itself. Raises `ValueError`."""

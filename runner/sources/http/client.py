@@ -7,12 +7,12 @@ Repeated are lost connections, time limits, cut bodies, and the answers 408, 425
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -112,6 +112,8 @@ class Client:
             raise _Passing(self._error(SourceUnavailable, text)) from None
         except (httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.DecodingError) as error:
             text = f"{place}: {type(error).__name__}: {error}"
+            if "CERTIFICATE_VERIFY_FAILED" in text:  # the client hands on no more of it than the text
+                raise self._error(SourceError, text) from None
             raise _Passing(self._error(SourceUnavailable, text)) from None
         except (httpx2.RequestError, httpx2.InvalidURL, ValueError) as error:
             raise self._error(SourceError, f"{place}: {type(error).__name__}: {error}") from None
@@ -199,9 +201,15 @@ def _transport(access: Access, url: str) -> Any:
     except ModuleNotFoundError as error:
         hint = "pip install 'run-pipeline[http]'"
         raise SourceError(SOURCE, "httpx2 is not installed", hint=hint) from error
-    # Reading the certificates takes longer than some whole jobs. Without them no TLS connection is ever trusted.
-    secure = origin(url)[0] == "https"
-    return access.transport(url, httpx2.create_ssl_context() if secure else SSLContext(PROTOCOL_TLS_CLIENT))
+    if origin(url)[0] != "https":
+        # Reading certificates takes longer than some whole jobs. Without them no TLS connection is ever trusted.
+        return access.transport(url, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    if not access.ca_file:
+        return access.transport(url, httpx2.create_ssl_context())
+    try:
+        return access.transport(url, ssl.create_default_context(cafile=access.ca_file))
+    except OSError as error:  # ssl.SSLError is one
+        raise SourceError(SOURCE, f"ca_file {access.ca_file}: {error.strerror or error}") from error
 
 
 def _asked_wait(value: str | None) -> float | None:

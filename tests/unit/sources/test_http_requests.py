@@ -6,12 +6,14 @@ import gc
 import json
 import logging
 import socket
+import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -288,6 +290,36 @@ def test_no_secret_stands_in_errors_or_logs(status: int, caplog: pytest.LogCaptu
     told = "".join(traceback.format_exception(caught.value)) + caplog.text + repr(caught.value.__dict__)
     assert "page 1" in told
     assert "s3cret" not in told
+
+
+# --- TLS ---
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate for localhost that is its own authority, in one file."""
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", file, "-out", f"{file}.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
+    return file
+
+
+def test_only_certificates_that_are_trusted_count(certificate: Path) -> None:
+    with serving(numbered_pages(1), certificate=certificate) as api:
+        url = f"https://localhost:{api.server_port}"
+        trusted = Connection(base_url=url, token="t0ken", ca_file=f"{certificate}.crt")  # type: ignore[call-arg]
+        assert len(read(api, connection=trusted)) == 2
+        asked = len(api.requests)
+        with pytest.raises(SourceError, match="CERTIFICATE_VERIFY_FAILED") as caught:
+            read(api, connection=Connection(base_url=url, token="t0ken"))  # type: ignore[call-arg]
+        assert type(caught.value) is SourceError
+        with pytest.raises(SourceError, match=r"ca_file none\.pem: No such file or directory"):
+            read(api, connection=Connection(base_url=url, ca_file="none.pem"))  # type: ignore[call-arg]
+        assert len(api.requests) == asked
 
 
 # --- cancellation ---
