@@ -111,8 +111,9 @@ class Writer(Protocol):
         """Commit everything staged since the last landing in one transaction, marker last; then staging is empty.
 
         The actions of the landing run in it, each after as many targets as it says. With statements there is a
-        landing also when nothing was staged; checks are made also where nothing lands. An action that fails is told as what it raises (`CheckFailed`, or the
-        `WarehouseError` of its statement, which names the step) and nothing has landed.
+        landing also when nothing was staged; checks are made also where nothing lands. An action that fails is told as
+        what it raises (`CheckFailed`, or the `WarehouseError` of its statement, which names the step) and nothing has
+        landed.
 
         A landing whose marker (job run, batch) already exists is not repeated. On any error nothing has
         landed and the staged rows are still there, so that a retry can land them.
