@@ -39,7 +39,7 @@ COMMANDS = {
     "doctor": _command("doctor", "Explain a job's incremental reads and name what would mend them."),
     "systemd": _command("systemd", "Print or install units that run a pipeline or job by a timer."),
     "timers": _command("timers", "List the project's timers, with next and last runs."),
-    "notify": _command("notify", "Tell people how runs went: look for what is owed, or try a receiver."),
+    "notify": _command("notify", "Tell people what they are owed, or try a receiver."),
     "init": _command("init", "Make a new project that runs."),
     "schema": _command("schema", "Print or install JSON Schema for the files of a project."),
     "completion": _command("completion", "Print the script that makes a shell complete names and options."),

@@ -13,7 +13,7 @@ from runner.loader.declarations import LoadedJob, Reading, members
 from runner.loader.flatten import FlatGraph, Flattener, JobPlace
 from runner.loader.index import index_project
 from runner.loader.nodes import shorten
-from runner.specs import PlannedJob, RunPlan, TableSpec
+from runner.specs import Barrier, PlannedJob, RunPlan, TableSpec
 
 if TYPE_CHECKING:
     from runner.settings import Settings
@@ -40,6 +40,17 @@ class JobSummary:
     priority: int
     params: tuple[str, ...]
     file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSummary:
+    """The flattened graph of a pipeline or job for `list --graph`; the parts are those of a `RunPlan`."""
+
+    name: str
+    kind: str
+    jobs: tuple[PlannedJob, ...]
+    barriers: tuple[Barrier, ...]
+    limits: Mapping[str, int]
 
 
 def open_project(settings: Settings) -> Project:
@@ -151,13 +162,7 @@ class Project:
             raise UsageError(f"as_of {as_of.isoformat()} has no offset", hint="give it one, or Z for UTC")
         reading = Reading(index_project(self.root), given=given_params or {}, required=True)
         workers = max_workers or self.settings.max_workers
-        if name in reading.index.pipelines:
-            kind, graph = "pipeline", self._flatten(reading, name, workers)
-        elif name in reading.index.jobs:
-            kind, graph = "job", FlatGraph(places=[JobPlace(job_id=name, group="")])
-        else:
-            hint = did_you_mean(name, reading.index.ids) or "run-pipeline list shows what there is"
-            raise UsageError(f"there is no pipeline or job {shorten(name)}", hint=hint)
+        kind, graph = self._graph(reading, name, workers)
         jobs = self._jobs(reading, graph.places)
         reading.finish()
         self._refuse_unknown_params(name, jobs, given_params or {})
@@ -173,6 +178,31 @@ class Project:
             tables=reading.used,
             given=dict(given_params or {}),
         )
+
+    def graph(self, name: str) -> GraphSummary:
+        """Return the flattened graph of a pipeline, or of a job alone, without importing functions.
+
+        Raises `UsageError` for an unknown name, `ConfigurationError` for what is wrong in the files that it needs.
+        """
+        reading = Reading(index_project(self.root))
+        kind, graph = self._graph(reading, name, self.settings.max_workers)
+        loaded = [(place, reading.job(place.job_id)) for place in graph.places]
+        reading.finish()
+        return GraphSummary(
+            name=name,
+            kind=kind,
+            jobs=tuple(_planned(job, place) for place, job in loaded if job),
+            barriers=tuple(graph.barriers),
+            limits=graph.limits,
+        )
+
+    def _graph(self, reading: Reading, name: str, workers: int | None) -> tuple[str, FlatGraph]:
+        if name in reading.index.pipelines:
+            return "pipeline", self._flatten(reading, name, workers)
+        if name in reading.index.jobs:
+            return "job", FlatGraph(places=[JobPlace(job_id=name, group="")])
+        hint = did_you_mean(name, reading.index.ids) or "run-pipeline list shows what there is"
+        raise UsageError(f"there is no pipeline or job {shorten(name)}", hint=hint)
 
     def _flatten(self, reading: Reading, name: str, workers: int | None) -> FlatGraph:
         below = reading.pipelines_below(name)

@@ -1,15 +1,18 @@
-"""Which source a value came from. Found after the fact, and only for messages: the library keeps no origins."""
+"""Which source a value came from. Found after the fact, for messages and `config show --origin`: the library keeps
+no origins.
+"""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic_settings import BaseSettings
 
-from runner.settings.places import SETTINGS_FILE, secrets_folders
+from runner.settings.places import SETTINGS_FILE, secrets_folders, systemd_state
 from runner.settings.sources import settings_files
 from runner.settings.toml_lines import RUNNER_TOML, Keys, Origin, toml_places
 from runner.settings.variables import variables
@@ -20,11 +23,16 @@ class Origins:
 
     def __init__(self, settings: type[BaseSettings], folder: Path, arguments: Mapping[str, Any]) -> None:
         self._found: dict[Keys, Origin] = {}
+        self._leaves: dict[Keys, Origin] = {}
         for keys, place in toml_places(folder / SETTINGS_FILE):
             self._found[_folded(keys)] = place
+        for state in systemd_state().values():
+            self._leaves[("state_dir",)] = Origin(f"environment variable STATE_DIRECTORY ({state})")
+        for path in _paths((), tomllib.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))):
+            self._leaves[path] = self.of(path)
         for _, secrets in secrets_folders():
             for keys, file in settings_files(secrets, settings):
-                self._add(keys, file.read_text(encoding="utf-8"), Origin(str(file)))
+                self._add(keys, file.read_text(encoding="utf-8"), Origin(f"{file}"))
         for variable, name, value in variables():
             if value and name:
                 self._add(name, value, Origin(f"environment variable {variable}"))
@@ -39,12 +47,16 @@ class Origins:
                 return place
         return RUNNER_TOML
 
+    def exactly(self, keys: Keys) -> Origin | None:
+        """Return where the value at `keys` itself was set; None: nowhere, it is a default."""
+        return self._leaves.get(_folded(keys))
+
     def _add(self, keys: Keys, value: Any, place: Origin) -> None:
         """Note `place` for every value in `value`; a mapping is merged, so it stays also where it was."""
         for path in _paths(_folded(keys), _decoded(value) if len(keys) == 1 else value):
             for length in range(1, len(path)):
                 self._found.setdefault(path[:length], place)
-            self._found[path] = place
+            self._found[path] = self._leaves[path] = place
 
 
 def _paths(keys: Keys, value: Any) -> Iterator[Keys]:

@@ -23,7 +23,7 @@ run-pipeline notify test chat"""
 @click.argument("receiver", required=False)
 @click.pass_obj
 def command(invocation: Invocation, action: str, receiver: str | None) -> int:
-    """Tell people how runs went: look for what is owed, or try a receiver.
+    """Tell people what they are owed, or try a receiver.
 
     check looks at the runs (also for those that crashed, and for pipelines that are late) and sends what is owed;
     for a timer. send only sends what waits and is due. test sends one message to a RECEIVER of [notify.RECEIVER].
