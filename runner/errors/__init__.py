@@ -1,0 +1,82 @@
+"""Everything the engine raises on purpose.
+
+    RunPipelineError
+    ├── ConfigurationError      one or more `Problem`s, each with file:line:column     config        exit 2
+    ├── UsageError              the command line or an API call was wrong              config        exit 2
+    ├── HeldByAnother           a lock is held by another runner                       locked        exit 75
+    ├── TimeLimitExceeded       a query, step, job or run took longer than it may      timeout
+    ├── FunctionFailed          a project's function raised                            function
+    ├── WorkerFailed            a worker process did not start, or ended too early     resource
+    ├── BadRows                 rows that cannot be written, more than allowed         data
+    ├── CheckFailed             rows or a table are not as a check expects             data
+    ├── WarehouseError          what a warehouse said                                  query
+    │   ├── WarehouseUnavailable                                                       unavailable   retry
+    │   ├── WriteConflict                                                              conflict      retry
+    │   ├── AuthenticationFailed                                                       auth
+    │   ├── QuotaExceeded                                                              quota         retry
+    │   ├── ResourceExhausted   out of memory                                          resource
+    │   └── DiskFull                                                                   disk_full
+    ├── SourceError             what a source outside answered (mail server, HTTP API) source
+    │   ├── SourceUnavailable                                                          unavailable   retry
+    │   ├── SourceDenied        it does not know us, or does not let us                auth
+    │   └── SourceBusy          a rate limit that did not end in time                  quota         retry
+    ├── TableMismatch           a table is not what its declaration says               config
+    ├── RunNotFound, DamagedRecord                                                     not_found, damaged
+    ├── UncleanCancel           a function kept running past its grace period          cancelled
+    └── RunFailed               raised by `PipelineRun.raise_for_status`               as its first failure
+
+`category` is a stable word: it stands in records, events and exit codes. `retryable` says whether the same
+call may succeed a moment later; what is unknown is terminal. Errors carry fields and make their text from them.
+
+    engine      the root, and what the engine itself says      functions   of functions, processes and rows
+    answers     of warehouses and sources                      judging     category, retry, near names
+"""
+
+from __future__ import annotations
+
+from runner.errors.answers import (
+    AuthenticationFailed,
+    DiskFull,
+    QuotaExceeded,
+    ResourceExhausted,
+    SourceBusy,
+    SourceDenied,
+    SourceError,
+    SourceUnavailable,
+    WarehouseError,
+    WarehouseUnavailable,
+    WriteConflict,
+)
+from runner.errors.engine import (
+    ConfigurationError,
+    DamagedRecord,
+    HeldByAnother,
+    Problem,
+    RunFailed,
+    RunNotFound,
+    RunPipelineError,
+    TableMismatch,
+    TimeLimitExceeded,
+    UncleanCancel,
+    UsageError,
+)
+from runner.errors.functions import (
+    BadRows,
+    CheckFailed,
+    FunctionFailed,
+    WorkerFailed,
+)
+from runner.errors.judging import (
+    category_of,
+    did_you_mean,
+    is_retryable,
+)
+
+__all__ = [
+    "AuthenticationFailed", "BadRows", "CheckFailed", "ConfigurationError", "DamagedRecord", "DiskFull",
+    "FunctionFailed", "HeldByAnother", "Problem", "QuotaExceeded", "ResourceExhausted", "RunFailed",
+    "RunNotFound", "RunPipelineError", "SourceBusy", "SourceDenied", "SourceError", "SourceUnavailable",
+    "TableMismatch", "TimeLimitExceeded", "UncleanCancel", "UsageError", "WarehouseError",
+    "WarehouseUnavailable", "WorkerFailed", "WriteConflict", "category_of", "did_you_mean",
+    "is_retryable",
+]  # fmt: skip
