@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from runner.errors import RunPipelineError
 from runner.types.columns import Reject, array_of, in_python_range
-from runner.types.schema import arrow_type
+from runner.types.schema import arrow_type, is_whole_decimal, plain_values
 from runner.types.values import EPOCH, show
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def cast_column(name: str, array: pa.Array, column_type: str, reject: Reject) ->
     try:
         exact = array.cast(arrow_type(column_type))
     except pa.ArrowInvalid:  # some value does not fit; asked one by one they say which
-        exact = array_of(column_type, array.to_pylist(), reject)
+        exact = array_of(column_type, plain_values(array), reject)
     return _checked_json(exact, reject) if column_type == "json" else exact
 
 
@@ -65,7 +65,7 @@ def _fits(source: pa.DataType, column_type: str) -> bool:
     kinds: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
         "string": (t.is_string, t.is_large_string, t.is_string_view),
         "json": (t.is_string, t.is_large_string, t.is_string_view),
-        "int64": (t.is_integer,),
+        "int64": (t.is_integer, is_whole_decimal),
         "float64": (t.is_floating, t.is_integer),
         "numeric": (t.is_decimal, t.is_integer),
         "bool": (t.is_boolean,),

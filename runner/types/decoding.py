@@ -13,7 +13,7 @@ from json import JSONDecoder
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import RunPipelineError
-from runner.types.schema import ColumnLike, arrow_type
+from runner.types.schema import ColumnLike, arrow_type, plain_values
 from runner.types.values import EPOCH, show
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _values(array: pa.Array, column: ColumnLike) -> list[Any]:
 
 def _plain(array: pa.Array, column: ColumnLike) -> list[Any]:
     try:
-        values: list[Any] = array.to_pylist()
+        values = plain_values(array) if column.type == "int64" else array.to_pylist()
     except (OverflowError, ValueError) as error:
         raise UndecodableValue(
             column.name, f"a {column.type} ({error})", "one that Python can hold"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from runner.types.schema import Column, ColumnLike
+from runner.types.schema import Column, ColumnLike, is_whole_decimal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +25,7 @@ def _declared(arrow: pa.DataType) -> str:
     choices: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
         (kinds.is_boolean, "bool"),
         (kinds.is_integer, "int64"),
+        (is_whole_decimal, "int64"),
         (kinds.is_floating, "float64"),
         (kinds.is_decimal, "numeric"),
         (kinds.is_timestamp, "timestamp"),

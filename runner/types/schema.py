@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,3 +74,18 @@ def arrow_schema(columns: Sequence[ColumnLike]) -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema([(column.name, arrow_type(column.type)) for column in columns])
+
+
+def is_whole_decimal(kind: pa.DataType) -> bool:
+    """Tell whether a type holds whole numbers only, as decimals: what DuckDB makes of a sum of integers (HUGEINT)."""
+    import pyarrow.types as kinds
+
+    return bool(kinds.is_decimal(kind)) and kind.scale == 0
+
+
+def plain_values(array: pa.Array) -> list[Any]:
+    """Return the values as Python has them; whole decimals as int. Raises as `to_pylist` does."""
+    values: list[Any] = array.to_pylist()
+    if is_whole_decimal(array.type):
+        return [None if value is None else int(value) for value in values]
+    return values

@@ -85,14 +85,14 @@ def test_rows_of_a_query_reach_functions_as_python_values(shop: ThrowAwayProject
     )
     shop.job(
         "job",
-        sql("SELECT :as_of AS at, count(*) AS n, 1.5 AS f FROM src.orders"),
+        sql("SELECT :as_of AS at, sum(amount) AS n, 1.5 AS f FROM src.orders"),
         call("keep"),
         write("out.log", mode="append"),
     )
     record = ran(shop)
     assert record.status is Status.SUCCESS, record.errors
     (row,) = shop.module().seen
-    assert (row["n"], float(row["f"])) == (10, 1.5)
+    assert (row["n"], type(row["n"]), float(row["f"])) == (45, int, 1.5)
     assert row["at"].tzinfo is not None
 
 
@@ -414,3 +414,26 @@ def test_tables_in_memory_refuse_sql(shop: ThrowAwayProject, changes: bool) -> N
 
     (error,) = anyio.run(run).errors
     assert "tables in memory understand no SQL" in error.message
+
+
+def test_types_that_only_the_engine_has_fit_the_declared_ones(shop: ThrowAwayProject) -> None:
+    """A sum is a HUGEINT, a count a BIGINT, an ENUM a dictionary: what can be written without loss is."""
+    shop.table("out.kinds", "s string, n int64, u string, d date, b bool, j json, q numeric")
+    shop.job(
+        "job",
+        sql("""
+            SELECT customer::ENUM ('a', 'b') AS s, sum(amount) AS n, uuid()::UUID AS u, DATE '2026-02-12' AS d,
+                   true AS b, '{"k": 1}'::JSON AS j, sum(amount)::DECIMAL(18, 2) AS q
+            FROM src.orders GROUP BY customer
+        """),
+        write("out.kinds", mode="append"),
+    )  # fmt: skip
+    record = ran(shop)
+    assert record.status is Status.SUCCESS, record.errors
+    assert shop.rows("SELECT s, n FROM out.kinds ORDER BY s") == [{"s": "a", "n": 20}, {"s": "b", "n": 25}]
+
+
+def test_a_time_without_a_zone_is_told(shop: ThrowAwayProject) -> None:
+    shop.job("job", sql("SELECT TIMESTAMP '2026-02-12 06:00:00' AS at"), write("out.log", mode="append"))
+    (error,) = ran(shop).errors
+    assert error.message.startswith("record batch, column 'at': is timestamp[us]; expected timestamp")

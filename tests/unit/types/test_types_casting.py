@@ -25,6 +25,7 @@ def encode(kind: Any, array: pa.Array) -> Encoded:
 LOSSLESS = [
     ("int64", pa.array([1, None], pa.int32()), [1, None]),
     ("int64", pa.array([255], pa.uint8()), [255]),
+    ("int64", pa.array([Decimal(-7), None], pa.decimal128(38, 0)), [-7, None]),
     ("float64", pa.array([1.5], pa.float32()), [1.5]),
     ("float64", pa.array([3], pa.int64()), [3.0]),
     ("numeric", pa.array([Decimal("1.25")], pa.decimal128(10, 2)), [Decimal("1.25")]),
@@ -54,6 +55,7 @@ def test_another_width_unit_or_layout_is_cast(kind: str, array: pa.Array, stored
 
 LOSSY = [
     ("int64", pa.array([1, 2**64 - 1], pa.uint64()), "expected an int of 64 bits"),
+    ("int64", pa.array([Decimal(1), Decimal(2**63)], pa.decimal128(38, 0)), "expected an int of 64 bits"),
     ("float64", pa.array([1, 2**53 + 1]), "a float can hold exactly"),
     ("numeric", pa.array([Decimal(1), Decimal("1E-10")], pa.decimal128(38, 10)), "at most 9 decimal places"),
     ("timestamp", pa.array([0, 1001], pa.timestamp("ns", tz="UTC")), "whole microseconds, got 1001 ns"),
