@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 import pytest
 
 from runner.events import Event, Landed, Noticed
+from runner.pipeline_runner import PipelineRunner
 from runner.records import PipelineRun, Status
+from runner.specs import TableRef
+from runner.testing import MemoryWarehouse
 from tests.projects import Step, ThrowAwayProject, call, extract, job_of, not_exists, read, step_of, write
 
 FUNCTIONS = """
@@ -454,3 +458,24 @@ def test_without_news_the_written_table_is_asked_but_nothing_lands(shop: ThrowAw
     assert [timing.status.value for timing in job_of(run).step_timings] == ["success", "skipped", "success"]
     assert not [event for event in events if isinstance(event, Landed)]
     assert shop.rows("SELECT * FROM ops.landings") == []
+
+
+def test_tables_in_memory_are_checked_alike(shop: ThrowAwayProject) -> None:
+    shop.job(
+        "job",
+        extract("source", arguments={"rows": ROWS}),
+        write("lab.out"),
+        check({"range": {"column": "n", "min": 0}}, {"expression": "n < 9"}, table="lab.out"),
+    )
+    warehouse = MemoryWarehouse()
+    settings = shop.settings()
+
+    async def execute() -> PipelineRun:
+        async with PipelineRunner.open(settings, warehouse=warehouse) as pipelines:
+            return await pipelines.run("job")
+
+    assert messages(anyio.run(execute))[0].splitlines()[1:] == [
+        'range n from 0: 1 of 4 rows, such as {"id": "d", "n": -4}',
+        'expression n < 9: 1 of 4 rows, such as {"id": "c", "n": 12}',
+    ]
+    assert warehouse.tables[TableRef("lab", "out")].rows == []
