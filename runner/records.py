@@ -83,7 +83,8 @@ class StepTiming:
 
     `duration_ms` is exclusive time: the step's own, without waiting on the one before, so that the steps of a
     job sum to the job. `busy_ms` is worker time and may exceed it (process workers). `rows_read` is set for
-    `read` and `extract`, `rows_written` for `write`; `rows_in`/`rows_out` for whatever flowed through.
+    `read`, `extract` and queries of `sql`, `rows_written` for `write` and `sql` with writes; `rows_in`/`rows_out` for
+    whatever flowed through.
     """
 
     step_id: str
@@ -176,7 +177,7 @@ class RunRecord:
     """One job of one run. Times are aware UTC; durations are monotonic milliseconds.
 
     `queue_ms` is how long the job was ready but waited for a slot. `rows_read` is what its `read` and
-    `extract` steps brought in (T7), `rows_written` what its writes landed.
+    `extract` steps and queries brought in (T7), `rows_written` what its writes and statements landed.
     """
 
     run_id: str
