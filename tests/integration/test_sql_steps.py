@@ -15,8 +15,11 @@ import pytest
 
 from runner.errors import ConfigurationError
 from runner.events import Event, Landed
+from runner.operations.plan import JobOutline, counted_outline
 from runner.pipeline_runner import PipelineRunner
+from runner.ports import Release
 from runner.records import RunRecord, Status
+from runner.specs import Filter
 from runner.testing import MemoryWarehouse
 from tests.projects import (
     FAST,
@@ -437,3 +440,26 @@ def test_a_time_without_a_zone_is_told(shop: ThrowAwayProject) -> None:
     shop.job("job", sql("SELECT TIMESTAMP '2026-02-12 06:00:00' AS at"), write("out.log", mode="append"))
     (error,) = ran(shop).errors
     assert error.message.startswith("record batch, column 'at': is timestamp[us]; expected timestamp")
+
+
+def test_plan_shows_the_text_with_its_placeholders(shop: ThrowAwayProject) -> None:
+    adding(shop)
+
+    async def outlined() -> list[JobOutline]:
+        async with PipelineRunner.open(shop.settings()) as pipelines:
+            return await counted_outline(pipelines, pipelines.plan("job"))
+
+    (job,) = anyio.run(outlined)
+    step = job.steps[-1]
+    assert (step.op, step.table, step.values) == ("sql", "out.totals", (":least = 1",))
+    assert step.statement == ADD_UP.strip()
+
+
+def test_rescore_replaces_rows_and_runs_the_statement_with_them(shop: ThrowAwayProject) -> None:
+    adding(shop)
+    ran(shop)
+    release = Release(filters=(Filter(column="customer", value="a"),))
+    record = ran(shop, releases={"job": release})
+    assert (record.status, record.rows_read, record.rows_written) == (Status.SUCCESS, 5, 7)
+    assert [row["n"] for row in shop.rows("SELECT count(*) AS n FROM out.orders")] == [10]
+    assert len(shop.rows("FROM out.totals")) == 4
