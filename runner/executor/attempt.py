@@ -14,7 +14,6 @@ from runner.executor.contexts import ContextMaker
 from runner.executor.job_run import JobRun
 from runner.executor.landing import notices, rows_by_table
 from runner.ports import (
-    HoldingStep,
     LandingResult,
     LandingSpec,
     Release,
@@ -90,8 +89,8 @@ class Attempt:
             self._stop.stopped = True
             with anyio.CancelScope(shield=True):
                 for node in self._run.nodes:
-                    if isinstance(node.step, HoldingStep):
-                        await node.step.drop()
+                    if node.holding is not None:
+                        await node.holding.drop()
 
     def _build(self) -> list[Node]:
         """Make the steps, tie them together, and return those that bring rows in."""

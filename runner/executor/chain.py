@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from runner.cancellation import time_limit
 from runner.executor.meter import Meter
@@ -31,6 +31,12 @@ class Node:
     lands: bool = False
     children: list[Node] = field(default_factory=list)
     started: bool = False
+    holding: HoldingStep | None = field(init=False)
+    """The step, if it is one that may hold rows back."""
+
+    def __post_init__(self) -> None:
+        # Not isinstance: with a protocol that costs more than all the rest of making a node.
+        self.holding = cast("HoldingStep", self.step) if hasattr(self.step, "flush") else None
 
     @property
     def step_id(self) -> str:
@@ -84,8 +90,8 @@ class Chain:
 
     async def _flush(self, node: Node) -> None:
         """Flush a step before its consumers: they get what it held."""
-        if isinstance(node.step, HoldingStep) and node.step.holds:
-            async with aclosing(self._pulled(node, node.step.flush())) as outputs:
+        if node.holding is not None and node.holding.holds:
+            async with aclosing(self._pulled(node, node.holding.flush())) as outputs:
                 async for output in outputs:
                     await self._hand_over(node, output)
         for child in node.children:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from runner.events import Event
 from runner.ports.checks import Finding, TableCheck
@@ -241,7 +241,6 @@ class Step(Protocol):
         """
 
 
-@runtime_checkable
 class HoldingStep(Step, Protocol):
     """A step that may keep rows, or a verdict about them, beyond the batch they came with."""
 
