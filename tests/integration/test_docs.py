@@ -163,7 +163,7 @@ def _setting_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         inner = _models(field.annotation)
         if inner and name != "connections":
-            yield from _setting_paths(inner[0], f"{prefix}{name}.")
+            yield from _setting_paths(inner[0], f"{prefix}{name}." + ("NAME." if name == "notify" else ""))
         elif name not in ("project", "queues", "connections"):
             yield f"{prefix}{name}"
 

@@ -17,6 +17,7 @@ ID = r"^(?!.*\.\.)[a-z0-9]([a-z0-9_.-]{0,62}[a-z0-9_-])?$"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 TABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,127}\.[A-Za-z_][A-Za-z0-9_]{0,127}$"
 FUNCTION = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+RESOURCE = FUNCTION.removesuffix("$") + r"(\.[A-Za-z_][A-Za-z0-9_-]*)?$"
 DURATION = r"^\s*[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)\s*$"
 
 
@@ -66,6 +67,7 @@ SHAPES: dict[str, Shape] = {
     "check_id": _text(ID, "an id: 1 to 64 of a-z 0-9 _ . -, beginning with a letter or digit"),
     "check_identifier": _text(IDENTIFIER, "an identifier: a letter or _, then letters, digits and _"),
     "_check_function": _text(FUNCTION, "a function: package.module:function"),
+    "_check_resource": _text(RESOURCE, "a resource: package.module:name, or package.module:source.resource"),
     "_table_ref": _text(TABLE, "a table: dataset.table"),
     "as_tuple": _one_or_list,
     "_filters": _filters,

@@ -55,7 +55,7 @@ REFUSED = frozenset(
             "id_that_leaves_its_folder",
         ),
         *("identify_that_does_not_fit", "job_twice_in_a_stage", "left_anti_without_times", "missing_key"),
-        *("no_steps", "not_a_function_name", "parameter_default_of_wrong_type"),
+        *("name_of_no_resource", "no_steps", "not_a_function_name", "parameter_default_of_wrong_type"),
         *(
             "reserved_argument",
             "several_files",
@@ -103,7 +103,9 @@ BEYOND = {
         *("sql_parameters_that_cannot_be_bound", "sql_parameters_that_do_not_fit", "sql_that_is_no_sql"),
         *("sql_writes_that_do_not_fit",),
     },
-    "it is about Python code": {
+    "it is about Python code, of the project or behind a `source`": {
+        *("coroutine_in_a_process", "dlt_resource_that_does_not_fit", "http_arguments_that_do_not_fit"),
+        *("http_since_that_goes_nowhere", "http_without_a_place", "source_imap_that_does_not_fit"),
         *("argument_of_wrong_type", "function_file_that_fails", "missing_argument", "unknown_argument"),
         *("unknown_function", "unknown_module"),
     },
