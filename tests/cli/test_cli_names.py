@@ -60,7 +60,7 @@ def test_completion_knows_the_names_that_the_loader_knows(project: DemoProject) 
     ("words", "expected"),
     [
         ("run-pipeline he", {"hello"}),
-        ("run-pipeline r", {"run", "runs", "rescore"}),
+        ("run-pipeline r", {"run", "runs", "retry", "rescore"}),
         ("run-pipeline run g", {"greet_people"}),
         ("run-pipeline plan ", {"hello", "greet_people", "load_people"}),
         ("run-pipeline --verb", {"--verbose"}),
