@@ -87,13 +87,30 @@ def _times(array: pa.Array, name: str) -> list[Any]:
 
 
 def _documents(array: pa.Array, name: str) -> list[Any]:
-    decode = JSONDecoder().decode
-    text = None
+    texts = array.to_pylist()
     try:
-        return [None if text is None else decode(text) for text in array.to_pylist()]
+        return _parsed(texts)
     except (ValueError, RecursionError) as error:
-        text = next(text for text in array.to_pylist() if text is not None and not _is_json(text))
+        text = next(text for text in texts if text is not None and not _is_json(text))
         raise UndecodableValue(name, show(text), f"JSON text ({error})") from error
+
+
+def _parsed(texts: list[str | None]) -> list[Any]:
+    """Return what the texts stand for. `raw_decode` needs two thirds of the time of `decode`, which looks for white
+    space around the value: that is left for texts that have some, or are no JSON.
+    """
+    decoder = JSONDecoder()
+    raw_decode, values = decoder.raw_decode, []
+    for text in texts:
+        if text is None:
+            values.append(None)
+            continue
+        try:
+            value, end = raw_decode(text)
+        except ValueError:
+            value, end = None, -1
+        values.append(value if end == len(text) else decoder.decode(text))
+    return values
 
 
 def _is_json(text: str) -> bool:
