@@ -100,7 +100,8 @@ def _parsed(texts: list[str | None]) -> list[Any]:
     space around the value: that is left for texts that have some, or are no JSON.
     """
     decoder = JSONDecoder()
-    raw_decode, values = decoder.raw_decode, []
+    raw_decode = decoder.raw_decode
+    values: list[Any] = []
     for text in texts:
         if text is None:
             values.append(None)

@@ -36,7 +36,7 @@ def cells_of(**content: Any) -> CellTest:
         ([date(2026, 2, 12), NOON], {"min": "2026-02-12"}, [1]),
         (["b", "a", "ä"], {"min": "b"}, [1]),
         ([Decimal("NaN"), float("nan"), Decimal("sNaN"), 3], {"min": 0}, [0, 1, 2]),
-        ([[1], {"a": 1}, object()], {"min": 0}, [0, 1, 2]),
+        ([[1], {"a": 1}, object], {"min": 0}, [0, 1, 2]),
         ([5], {"min": "soon"}, [0]),
     ],
     ids=repr,
