@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from email.utils import collapse_rfc2231_value
 from typing import TYPE_CHECKING, Any
 
-from jobs.mail.text import decode_text, header_text, plain_header
+from jobs.mail.text import decode_text, header_text, plain_header, storable
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -108,11 +108,13 @@ def _is_inline(part: Part, index: int, container: str) -> bool:
 
 
 def _part(message: Message, number: str, defects: list[str]) -> Part:
-    kind = message.get_content_type()
+    kind = storable(message.get_content_type())
     if kind.startswith("multipart/"):
         defects.append(f"part {number}: {kind} without parts, read as text/plain")
         kind = "text/plain"
-    return Part(message, number, kind, message.get_content_disposition(), file_name(message, defects, number))
+    disposition = message.get_content_disposition()
+    shown = None if disposition is None else storable(disposition)
+    return Part(message, number, kind, shown, file_name(message, defects, number))
 
 
 def file_name(message: Message, defects: list[str], number: str) -> str | None:

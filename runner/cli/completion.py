@@ -78,7 +78,9 @@ class Setting(click.ParamType[str]):
         del param
         project = _project(ctx)
         # An option without its value yet keeps click from telling arguments: they are left over.
-        runnable = ctx.params.get(self._argument) or next((each for each in ctx.args if each[:1] != "-"), None)
+        runnable = ctx.params.get(self._argument) or next(
+            (each for each in ctx.args if each[:1] != "-"), None
+        )
         if project is None or not runnable:
             return []
         specs = parameters_of(project, runnable)

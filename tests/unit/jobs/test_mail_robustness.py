@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.mail.canonical import PREVIEW_LENGTH, canonize
@@ -76,6 +76,8 @@ FRAGMENTS = [
 HOSTILE = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.binary(max_size=20)), max_size=12)
 
 
+@example(b"Content-Type:\x00/")
+@example(b"Content-Disposition: a\x00b\n\nx")
 @given(st.one_of(st.binary(max_size=300), HOSTILE.map(b"\n".join), HOSTILE.map(b"".join)))
 def test_any_bytes_become_a_row_or_a_value_error(content: bytes) -> None:
     file_row = {"source": "s", "path": "p", "file_key": "k", "modified_at": datetime(2026, 1, 1, tzinfo=UTC)}

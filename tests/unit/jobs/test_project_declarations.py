@@ -76,12 +76,13 @@ def test_the_six_formation_jobs_are_there_and_every_job_is_in_a_pipeline() -> No
         f"form_{kind}_{binding}" for kind in ("me", "obs") for binding in BINDINGS
     ]
     assert members["daily"] == ["ingest", "canonize", "formation"]
-    assert sorted(members["ingest"] + members["canonize"] + members["formation"]) == sorted(JOBS)
+    ours = set(JOBS) - {"ingest_imap"}  # a template: it needs somebody's mail server
+    assert sorted(members["ingest"] + members["canonize"] + members["formation"]) == sorted(ours)
 
 
 @pytest.mark.parametrize(
     ("job_id", "step"),
-    [pair for op in ("call", "extract") for pair in steps(op)],
+    [pair for op in ("call", "extract") for pair in steps(op) if "function" in pair[1]],
     ids=lambda value: str(value)[:40],
 )
 def test_functions_exist_and_take_what_the_step_gives(job_id: str, step: Declared) -> None:
