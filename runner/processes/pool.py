@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -24,6 +25,10 @@ WAITING_STEPS = 64
 class ProcessPool:
     """Implements `runner.ports.FunctionProcesses`. Starts what there is work for, or all with `start`; `aclose` ends
     everything.
+
+    At most `workers` processes work at a time. One that waits until its step takes what there is does not work: a
+    batch that a step waits for is then given to another, if need be to one more than `workers`. Without that a step
+    that makes many rows would wait for the next step, and that one for a process.
     """
 
     def __init__(self, *, project: Path, package: str, workers: int) -> None:
@@ -33,6 +38,7 @@ class ProcessPool:
         self._changed = threading.Condition()
         self._queue: deque[Task] = deque()
         self._serving: dict[WorkerProcess, Task | None] = {}
+        self._stalled: set[WorkerProcess] = set()
         self._threads: list[threading.Thread] = []
         self._closing = False
         self._numbers = count(1)
@@ -52,11 +58,19 @@ class ProcessPool:
         task = Task(call, number, batch)
         with self._changed:
             self._queue.append(task)
-            free = sum(at_work is None for at_work in self._serving.values())
-            if free < len(self._queue) and len(self._serving) < self.workers:
-                self._serve_more()
-            self._changed.notify()
+            self._find_process()
         return Submitted(self, task, self._limiter)
+
+    def take(self, task: Task) -> Piece | None:
+        """Wait for the next piece of a task, which now goes before those that nobody waits for yet. Blocks.
+
+        Raises what ended the work.
+        """
+        if not task.wanted:
+            with self._changed:
+                task.wanted = True
+                self._find_process()
+        return task.take()
 
     def abandon(self, task: Task) -> None:
         """Drop a task; the process that works on it is killed. Does not block."""
@@ -83,6 +97,19 @@ class ProcessPool:
         for thread in self._threads:
             thread.join()
 
+    def _find_process(self) -> None:
+        """Wake or start a process for what is queued. With the lock held."""
+        free = sum(at_work is None for at_work in self._serving.values())
+        stuck = not free and self._may_work() and any(task.wanted for task in self._queue)
+        if stuck or (free < len(self._queue) and len(self._serving) < self.workers):
+            self._serve_more()
+        self._changed.notify()
+
+    def _may_work(self) -> bool:
+        """Tell whether one more process may work. With the lock held."""
+        at_work = sum(task is not None for task in self._serving.values())
+        return at_work - len(self._stalled) < self.workers
+
     def _serve_more(self) -> None:
         process = WorkerProcess(*self._place)
         self._serving[process] = None
@@ -100,7 +127,7 @@ class ProcessPool:
             error: BaseException | None = None
             try:
                 for piece in process.work(task):
-                    task.put(piece)
+                    self._hand_on(process, task, piece)
             except BaseException as problem:  # noqa: BLE001 - the step raises it
                 error = problem
             with self._changed:
@@ -108,11 +135,24 @@ class ProcessPool:
             task.end(error)
         process.stop()
 
+    def _hand_on(self, process: WorkerProcess, task: Task, piece: Piece) -> None:
+        """Give a piece to its step. While that waits, the process does not count as working."""
+        if not task.crowded:
+            task.put(piece)
+            return
+        with self._changed:
+            self._stalled.add(process)
+            self._find_process()
+        task.put(piece)
+        with self._changed:
+            self._stalled.discard(process)
+
     def _next(self, process: WorkerProcess) -> Task | None:
         with self._changed:
             while True:
-                while self._queue and not self._closing:
-                    task = self._queue.popleft()
+                while self._queue and not self._closing and self._may_work():
+                    task = next((task for task in self._queue if task.wanted), self._queue[0])
+                    self._queue.remove(task)
                     if not task.abandoned:
                         self._serving[process] = task
                         return task
@@ -135,7 +175,7 @@ class Submitted:
         Raises what the function raised, as in a thread, and `WorkerFailed`.
         """
         return await run_in_thread(
-            self._task.take,
+            partial(self._pool.take, self._task),
             self.abandon,
             limiter=self._limiter,
             subject=f"function {self._task.call.function}",

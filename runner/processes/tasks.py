@@ -24,11 +24,18 @@ class Task:
         self._ended = False
         self._error: BaseException | None = None
         self.abandoned = False
+        self.wanted = False
+        """Whether the step waits for it, or has."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether `put` would wait; asked by who puts."""
+        return len(self._pieces) >= BUFFERED and not self.abandoned
 
     def put(self, piece: Piece) -> None:
         """Add a piece; waits while there are many. What nobody wants any more is dropped."""
         with self._changed:
-            while len(self._pieces) >= BUFFERED and not self.abandoned:
+            while self.crowded:
                 self._changed.wait()
             if not self.abandoned:
                 self._pieces.append(piece)

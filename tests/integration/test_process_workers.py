@@ -18,6 +18,7 @@ import pytest
 from runner.errors import ConfigurationError
 from runner.events import Landed
 from runner.pipeline_runner import PipelineRunner
+from runner.processes.tasks import BUFFERED
 from runner.records import PipelineRun, RunRecord, Status
 from tests.projects import ThrowAwayProject, call, job_of, not_exists, read, step_of, write
 
@@ -158,6 +159,36 @@ def test_two_calls_in_a_row_and_pieces_that_land_early(project: ThrowAwayProject
     ]
     assert project.rows("SELECT * FROM ops.processed_keys") == [], "no key went without its rows"
     assert job_of(run(project)).rows_read == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_call_that_makes_many_rows_does_not_keep_the_next_one_from_a_process(
+    project: ThrowAwayProject, processes: int
+) -> None:
+    """More pieces than a step may leave waiting: all processes wait for the next step, and it for one of them."""
+    rows_of_one = 2 * (BUFFERED + 4)
+    project.table("src.numbers", NUMBERS, key=["number_id"])
+    project.table("out.numbers", NUMBERS, key=["number_id"])
+    project.functions(
+        f"def f(row):\n    for n in range({rows_of_one}):\n"
+        "        yield dict(row, number_id=f\"{row['number_id']}-{n:02}\")\n"
+        "def g(row):\n    return dict(row, value=row['value'] * 10)\n"
+    )
+    project.job(
+        "process",
+        read("src.numbers", order_by=["number_id"]),
+        call("f", runs_in="process"),
+        call("g", runs_in="process"),
+        call("g", runs_in="process", step_id="again"),
+        write("out.numbers"),
+    )
+    project.fill("src.numbers", [{"number_id": f"n{n}", "value": n} for n in range(4)])
+    with watched() as seen:
+        record = job_of(project.run("process", batch_rows=2, processes=processes, timeouts={"job": "20s"}))
+    assert (record.errors, record.rows_written) == ((), 4 * rows_of_one)
+    assert len(seen) <= processes + 2, "one more for each step that would wait for ever"
+    assert project.rows("SELECT sum(value) AS s FROM out.numbers") == [{"s": 100 * 6 * rows_of_one}]
+    assert workers() == []
 
 
 def test_batches_that_take_different_times_stay_in_order(project: ThrowAwayProject) -> None:
