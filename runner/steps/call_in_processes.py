@@ -7,7 +7,7 @@ time is what the job has waited for the processes; their work is its `busy_ms`, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from functools import partial
 
 from runner.functions import Function
@@ -23,10 +23,13 @@ from runner.ports import (
 )
 from runner.quarantine import BadRowGate, bad_row
 from runner.specs import CallSpec
-from runner.types.shapes import row_at
+from runner.types.shapes import part_of, row_at
 
-AHEAD = 1
-"""Batches that wait for a process while all are at work, so that none is idle until the next one has been read."""
+SHARE = 2_500
+"""Rows of a row function that go to a process at once: with whole batches one would work on the last of them alone."""
+
+AHEAD = 4
+"""Shares that wait for a process while all are at work, so that none is idle while a batch is read or staged."""
 
 
 class CallInProcessesStep:
@@ -64,10 +67,19 @@ class CallInProcessesStep:
         """
         self.counts.batches += 1
         self.counts.rows_in += batch.length
-        self._submitted.append((batch, self._processes.submit(self._call, batch)))
-        while len(self._submitted) > self._processes.workers + AHEAD:
-            async for output in self._first():
-                yield output
+        for share in self._shares(batch):
+            self._submitted.append((share, self._processes.submit(self._call, share)))
+            while len(self._submitted) > self._processes.workers + AHEAD:
+                async for output in self._first():
+                    yield output
+
+    def _shares(self, batch: Batch) -> Iterator[Batch]:
+        """Part a batch. A batch function is given it whole, as in a thread."""
+        if self._call.shape == "batch" or batch.length <= SHARE:
+            yield batch
+            return
+        for start in range(0, batch.length, SHARE):
+            yield part_of(batch, start, SHARE)
 
     async def flush(self) -> AsyncGenerator[Batch, None]:
         """Yield what comes of all that is under way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runner.types.decoding import decode_rows
@@ -38,6 +39,19 @@ def row_at(batch: Batch, index: int, declared: Sequence[ColumnLike]) -> Row:
     if batch.arrow is not None:
         return decode_arrow(batch.arrow.slice(index, 1), declared)[0]
     return {name: values[index] for name, values in (batch.columns or {}).items()}
+
+
+def part_of(batch: Batch, start: int, length: int) -> Batch:
+    """Return some rows of a batch, in the shape it has. Rows and record batches are not copied."""
+    end = min(start + length, batch.length)
+    part = replace(batch, length=end - start)
+    if batch.rows is not None:
+        part.rows = batch.rows[start:end]
+    if batch.arrow is not None:
+        part.arrow = batch.arrow.slice(start, end - start)
+    if batch.columns is not None:
+        part.columns = {name: values[start:end] for name, values in batch.columns.items()}
+    return part
 
 
 def arrow_of(batch: Batch) -> pa.RecordBatch:
