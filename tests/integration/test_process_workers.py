@@ -427,3 +427,20 @@ def test_a_connection_that_cannot_be_pickled_is_refused_before_the_run(project: 
     ) as told:
         run(project, connections={"place": {"client": threading.Lock()}})
     assert "runs_in: thread" in str(told.value)
+
+
+def test_a_large_batch_is_shared_out_and_comes_together_in_order(project: ThrowAwayProject) -> None:
+    source = """
+    def f(row):
+        if row['value'] % 1000 == 999:
+            raise ValueError(f"{row['value']} is refused")
+        return dict(row, number_id='n' + str(row['value'] % 10))
+    """
+    two_ways(project, source, rows=6_001, on_bad_row="quarantine")
+    thread, process = (job_of(project.run(way, processes=2)) for way in ("thread", "process"))
+    assert (process.rows_written, process.rows_quarantined) == (thread.rows_written, thread.rows_quarantined)
+    assert process.rows_quarantined == 6
+    query = "SELECT * FROM out.{} ORDER BY ALL"
+    assert project.rows(query.format("process")) == project.rows(query.format("thread"))
+    kept = "SELECT key, reason FROM ops.quarantine WHERE job_id = '{}' ORDER BY key"
+    assert project.rows(kept.format("process")) == project.rows(kept.format("thread"))
