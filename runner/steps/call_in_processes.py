@@ -28,8 +28,10 @@ from runner.types.shapes import part_of, row_at
 SHARE = 2_500
 """Rows of a row function that go to a process at once: with whole batches one would work on the last of them alone."""
 
-AHEAD = 4
-"""Shares that wait for a process while all are at work, so that none is idle while a batch is read or staged."""
+AHEAD = {"row": 4, "batch": 1}
+"""Shares (of batch functions: batches) that wait for a process while all are at work, so that none is idle while a batch
+is read or staged.
+"""
 
 
 class CallInProcessesStep:
@@ -69,7 +71,7 @@ class CallInProcessesStep:
         self.counts.rows_in += batch.length
         for share in self._shares(batch):
             self._submitted.append((share, self._processes.submit(self._call, share)))
-            while len(self._submitted) > self._processes.workers + AHEAD:
+            while len(self._submitted) > self._processes.workers + AHEAD[self._call.shape]:
                 async for output in self._first():
                     yield output
 
