@@ -9,23 +9,33 @@ from collections.abc import Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
 
 ON_DEMAND = ("perf", "chaos")
 """Markers whose tests run only when the option of the same name is given."""
+
+EXAMPLES, MANY_EXAMPLES = 50, 500
+"""Of each law, as hypothesis makes them: by default, and with --thorough."""
 
 FAILED_CHECKS = "RUN_PIPELINE_FAILED_CHECKS"
 """Set by bin/test: the checks that failed before pytest was started."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --perf and --chaos."""
+    """Add --perf, --chaos and --thorough."""
     group = parser.getgroup("run-pipeline")
     group.addoption("--perf", action="store_true", help="also run what measures time and memory")
     group.addoption("--chaos", action="store_true", help="also run kills, full disks and cut connections")
+    group.addoption("--thorough", action="store_true", help="try ten times as many examples of each law")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Forget what the developer's shell says to the runner, and that a shell's background jobs ignore Ctrl-C."""
+    """Choose how many examples are tried; forget what the developer's shell says to the runner, and that a shell's
+    background jobs ignore Ctrl-C.
+    """
+    settings.register_profile("run-pipeline", max_examples=EXAMPLES, deadline=None)
+    settings.register_profile("thorough", max_examples=MANY_EXAMPLES, deadline=None)
+    settings.load_profile("thorough" if config.getoption("thorough") else "run-pipeline")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         foreign = name.startswith("RUN_PIPELINE_") and name != FAILED_CHECKS

@@ -1,8 +1,8 @@
 """Processes that start fast: forks of one that has imported everything that commands need.
 
-Documents start `run-pipeline` and `python` a hundred times; most of the time of each would go into imports. Here
-both are small scripts that hand their arguments, folder, environment and streams to a server, which forks: the
-child does what the program would do, in a process of its own.
+Documents and the tests of the command line start `run-pipeline` and `python` hundreds of times; most of the time of
+each would go into imports. Here both are small scripts that hand their arguments, folder, environment and streams to
+a server, which forks: the child does what the program would do, in a process of its own. Signals do not reach it.
 
     python warm_processes.py SOCKET       the server, until its stdin ends
 """
@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,14 +27,17 @@ LIMIT_S = 60
 """A program that takes longer is killed."""
 
 _CLIENT = """#!{python} -IS
-import json, os, socket, sys
+import json, os, signal, socket, sys
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
 request = json.dumps([os.path.basename(sys.argv[0]), sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
 socket.send_fds(server, [len(request).to_bytes(4)], [0, 1, 2])
 server.sendall(request)
-answer = server.recv(1)
-os._exit(answer[0] if answer else 99)
+code = int(server.recv(10) or 99)
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+    os.kill(os.getpid(), -code)
+os._exit(code)
 """
 
 
@@ -123,8 +127,7 @@ def _answer(connection: socket.socket) -> None:
     for stream in streams:
         os.close(stream)
     _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    connection.sendall(bytes([code if code >= 0 else 128 - code]))
+    connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
 
 
 def _become(
@@ -166,7 +169,15 @@ def _run_pipeline(arguments: list[str]) -> int:
 
 
 def _python(arguments: list[str]) -> int:
-    """Run a script, or the text after -c."""
+    """Run a script, the text after -c, or the module after -m; with warnings as errors where that is asked for."""
+    if os.environ.get("PYTHONWARNINGS") == "error":
+        warnings.simplefilter("error")
+    if arguments[0] == "-P":
+        arguments = arguments[1:]  # no folder comes to sys.path for -c and -m anyway
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        return 0
     if arguments[0] == "-c":
         sys.argv = ["-c", *arguments[2:]]
         exec(compile(arguments[1], "-c", "exec"), {"__name__": "__main__"})

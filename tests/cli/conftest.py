@@ -10,12 +10,20 @@ import pytest
 
 from runner.operations.init import init_project
 from tests.cli.demo_project import DemoProject
+from tests.warm_processes import warm_programs
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Python for commands whose start is not what is tested. (Its path is short: beside it lies a socket.)"""
+    with warm_programs(tmp_path_factory.mktemp("p") / "bin") as folder:
+        yield str(folder / "python")
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[DemoProject]:
+def project(tmp_path: Path, python: str) -> Iterator[DemoProject]:
     """A fresh demo project."""
-    made = DemoProject(init_project(tmp_path / "demo").folder)
+    made = DemoProject(init_project(tmp_path / "demo").folder, python)
     yield made
     made.end()
 
@@ -30,9 +38,9 @@ def loaded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def loaded(loaded_once: Path, tmp_path: Path) -> Iterator[DemoProject]:
+def loaded(loaded_once: Path, tmp_path: Path, python: str) -> Iterator[DemoProject]:
     """A demo project whose pipeline has run once: three people, three greetings."""
-    copy = DemoProject(Path(shutil.copytree(loaded_once, tmp_path / "demo")))
+    copy = DemoProject(Path(shutil.copytree(loaded_once, tmp_path / "demo")), python)
     yield copy
     copy.end()
 

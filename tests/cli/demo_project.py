@@ -24,12 +24,14 @@ class DemoProject:
     """The project of `run-pipeline init demo`, and ways to run commands in it."""
 
     folder: Path
+    python: str = sys.executable
+    """What `run` starts: this Python, or one that has imported everything already (tests/warm_processes.py)."""
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def run(self, *args: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, without a terminal."""
         return subprocess.run(
-            command_line(*args),
+            [self.python, *command_line(*args)[1:]],
             cwd=self.folder,
             env=environment(env),
             input=stdin,
@@ -40,7 +42,7 @@ class DemoProject:
         )
 
     def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
-        """Start a command; it is killed at the end of the test at the latest."""
+        """Start a command with this Python; it is killed at the end of the test at the latest."""
         process = subprocess.Popen(
             command_line(*args),
             cwd=self.folder,

@@ -17,12 +17,12 @@ BROKEN = "    raise RuntimeError('the disk of the archive is away')\n"
 
 
 @pytest.fixture
-def daily(tmp_path: Path) -> Iterator[DemoProject]:
+def daily(tmp_path: Path, python: str) -> Iterator[DemoProject]:
     """A copy of the reference project, with state of its own."""
     folder = tmp_path / "project"
     for name in ("configs", "jobs"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    made = DemoProject(folder)
+    made = DemoProject(folder, python)
     yield made
     made.end()
 

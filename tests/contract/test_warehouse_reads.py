@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import anyio.from_thread
+import anyio.to_thread
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ConfigurationError
@@ -123,12 +125,18 @@ async def test_a_value_of_another_type_is_an_error_that_names_it(
             await lab.rows(EVENTS, "id", filters=(where(column, value),))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(st.characters(codec="utf-8"), max_size=40))
-async def test_any_text_is_only_a_value(open_lab: OpenLab, text: str) -> None:
+async def test_any_text_is_only_a_value(open_lab: OpenLab) -> None:
     async with open_lab(EVENTS) as lab:
-        before = await lab.warehouse.count_matching(EVENTS, ())
-        await lab.fill(EVENTS, (text, f"'{text}", before, None))
-        found = await lab.rows(EVENTS, "id", "binding", filters=(where("id", text), where("n", before)))
-        assert found == [(text, f"'{text}")]
-        assert await lab.warehouse.count_matching(EVENTS, ()) == before + 1
+
+        async def is_found(text: str) -> None:
+            before = await lab.warehouse.count_matching(EVENTS, ())
+            await lab.fill(EVENTS, (text, f"'{text}", before, None))
+            found = await lab.rows(EVENTS, "id", "binding", filters=(where("id", text), where("n", before)))
+            assert found == [(text, f"'{text}")]
+            assert await lab.warehouse.count_matching(EVENTS, ()) == before + 1
+
+        @given(text=st.text(st.characters(codec="utf-8"), max_size=40))
+        def any_text(text: str) -> None:
+            anyio.from_thread.run(is_found, text)
+
+        await anyio.to_thread.run_sync(any_text)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from anyio.from_thread import start_blocking_portal
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.expectations import Tally
@@ -126,7 +126,6 @@ def batches(rows: list[dict[str, Any]]) -> list[list[Batch]]:
     return streams
 
 
-@settings(max_examples=200, deadline=None)
 @given(rows=ROWS, expectation=expectations(("not_null", "accepted", "range", "rows")))
 def test_rows_on_their_way(rows: list[tuple[Any, ...]], expectation: Expectation) -> None:
     named = [dict(zip(SPEC.column_names, (place, *row), strict=True)) for place, row in enumerate(rows)]
@@ -150,7 +149,6 @@ def test_tables(tmp_path: Path) -> None:
             for lab in labs:
                 portal.call(lab.prepare, SPEC)
 
-            @settings(max_examples=100, deadline=None)
             @given(rows=ROWS, expected=st.lists(expectations(kinds), min_size=1, max_size=4))
             def compare(rows: list[tuple[Any, ...]], expected: list[Expectation]) -> None:
                 portal.call(said_the_same, labs, rows, expected)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ConfigurationError
@@ -86,7 +86,6 @@ class Model:
         return unmet or any(group in self.stopped for group in job.stops)
 
 
-@settings(deadline=None)
 @given(plan=plans(), data=st.data())
 def test_every_event_does_what_the_rules_say(
     plan: tuple[list[PlannedJob], list[Barrier]], data: st.DataObject
@@ -132,7 +131,6 @@ def test_every_event_does_what_the_rules_say(
     assert set(graph.outcomes) == set(number)
 
 
-@settings(deadline=None)
 @given(plan=plans(), data=st.data())
 def test_an_edge_back_is_found_and_the_cycle_is_real(
     plan: tuple[list[PlannedJob], list[Barrier]], data: st.DataObject

@@ -69,7 +69,6 @@ SNIPPETS = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(
     st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode(errors="replace")))
 )
@@ -77,7 +76,6 @@ def test_no_bytes_crash_the_reader(data: bytes) -> None:
     read_or_refuse(data)
 
 
-@settings(deadline=None)
 @given(st.lists(SNIPPETS, max_size=40).map("".join))
 def test_nothing_like_yaml_crashes_the_reader(text: str) -> None:
     read_or_refuse(text.encode())
@@ -112,7 +110,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1), VALUES, min_size=1, max_size=4))
 def test_json_is_read_as_what_it_says(value: dict[str, Any]) -> None:
     """Every value in its only spelling: text in double quotes, numbers with a point when they are floats."""
@@ -232,7 +229,6 @@ def predecessors(graph: FlatGraph) -> dict[str, set[str]]:
     return found
 
 
-@settings(deadline=None)
 @given(trees())
 def test_every_job_once_and_a_graph_that_runs(tree: Tree) -> None:
     graph = flatten(tree)
@@ -251,7 +247,6 @@ def test_every_job_once_and_a_graph_that_runs(tree: Tree) -> None:
     JobGraph(planned, graph.barriers)  # refuses unknown references, repeated ids and cycles
 
 
-@settings(deadline=None)
 @given(trees())
 def test_stages_and_single_workers_keep_their_order(tree: Tree) -> None:
     before = predecessors(flatten(tree))
@@ -272,7 +267,6 @@ def assert_all_before(
         assert first <= before[job]
 
 
-@settings(deadline=None)
 @given(trees())
 def test_edges_are_kept_and_one_worker_means_one_after_the_other(tree: Tree) -> None:
     graph = flatten(tree)
@@ -309,7 +303,6 @@ def reached(nodes: set[str], members: dict[str, set[str]]) -> set[str]:
     return found
 
 
-@settings(deadline=None)
 @given(trees(), st.sampled_from([None, 1, 3]))
 def test_limits_are_those_of_the_groups_around_a_job(tree: Tree, workers: int | None) -> None:
     graph = flatten(tree, workers)
@@ -374,7 +367,7 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(jobs())
 def test_a_job_survives_being_written_and_read(data: dict[str, Any]) -> None:
     first = load(data)
@@ -392,7 +385,6 @@ def load(data: dict[str, Any]) -> JobSpec:
     return spec
 
 
-@settings(deadline=None)
 @given(jobs(), st.data())
 def test_a_mistake_anywhere_is_told_where_it_is(data: dict[str, Any], choice: st.DataObject) -> None:
     """An unknown key put into any mapping whose keys are known is reported at its line, and nothing else is."""
@@ -456,7 +448,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         del sys.modules[name]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_whatever_stands_anywhere_is_a_problem_and_no_crash(shop: Project, choice: st.DataObject) -> None:
     name = choice.draw(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.graph import JobGraph
@@ -116,7 +116,6 @@ def plans(draw: st.DrawFn) -> list[PlannedJob]:
     return jobs
 
 
-@settings(deadline=None)
 @given(
     jobs=plans(),
     queues=st.fixed_dictionaries(dict.fromkeys(QUEUES, st.integers(1, 4))),
@@ -151,7 +150,6 @@ def test_queues_keep_their_order_and_limits_and_nobody_waits_for_nothing(
                     assert other.place < one.place, "out of turn between queues"
 
 
-@settings(deadline=None)
 @given(
     flood=st.lists(st.integers(1, 9), max_size=15),
     usual=st.lists(st.integers(1, 5), min_size=1, max_size=25),

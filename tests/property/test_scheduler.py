@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.graph import JobGraph
@@ -64,7 +64,6 @@ def slots(job: PlannedJob, cap: int | None) -> list[str]:
 SIZES = st.fixed_dictionaries(dict.fromkeys(LIMITS, st.integers(1, 3)))
 
 
-@settings(deadline=None)  # an example is a whole run; a busy machine is no bug
 @given(
     jobs=jobs_with_limits(),
     limits=SIZES,
@@ -142,7 +141,6 @@ KINDS = [
 ]
 
 
-@settings(deadline=None)
 @given(
     kinds=st.lists(st.sampled_from(KINDS), min_size=4, max_size=25),
     limits=st.fixed_dictionaries(dict.fromkeys(LIMITS, st.integers(1, 2))),

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.specs import COLUMN_TYPES, ColumnSpec
@@ -49,7 +49,6 @@ MIXED = st.lists(
 
 
 @given(rows=ROWS)
-@settings(max_examples=150, deadline=None)
 def test_what_is_encoded_is_decoded_again(rows: list[dict[str, Any]]) -> None:
     encoded = RowEncoder(COLUMNS).encode_rows(rows)
     assert encoded.bad == []
@@ -57,7 +56,6 @@ def test_what_is_encoded_is_decoded_again(rows: list[dict[str, Any]]) -> None:
 
 
 @given(rows=MIXED)
-@settings(max_examples=150, deadline=None)
 def test_good_and_bad_rows_are_the_input_in_order(rows: list[dict[str, Any]]) -> None:
     encoder = RowEncoder(COLUMNS, key=["c_string"])
     encoded = encoder.encode_rows(rows)
@@ -72,7 +70,6 @@ def test_good_and_bad_rows_are_the_input_in_order(rows: list[dict[str, Any]]) ->
 
 
 @given(rows=MIXED)
-@settings(max_examples=100, deadline=None)
 def test_rows_and_columns_are_encoded_alike(rows: list[dict[str, Any]]) -> None:
     known = [{column.name: row.get(column.name) for column in COLUMNS} for row in rows]
     encoder = RowEncoder(COLUMNS, key=["c_string"])
@@ -87,7 +84,6 @@ def test_rows_and_columns_are_encoded_alike(rows: list[dict[str, Any]]) -> None:
 
 
 @given(rows=ROWS)
-@settings(max_examples=50, deadline=None)
 def test_an_encoded_batch_is_encoded_to_itself(rows: list[dict[str, Any]]) -> None:
     encoder = RowEncoder(COLUMNS)
     batch = encoder.encode_rows(rows).batch
@@ -97,7 +93,6 @@ def test_an_encoded_batch_is_encoded_to_itself(rows: list[dict[str, Any]]) -> No
 
 
 @given(value=ANYTHING)
-@settings(max_examples=300, deadline=None)
 def test_a_stored_value_equals_the_given_one(value: Any) -> None:
     for column in COLUMNS:
         encoded = RowEncoder([column]).encode_rows([{column.name: value}])

@@ -149,7 +149,7 @@ def test_no_more_threads_than_slots(backend: str) -> None:
 
 
 @BACKENDS
-@pytest.mark.parametrize("count", [40, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [40, pytest.param(300, marks=pytest.mark.chaos)])
 def test_cancelling_a_query_at_any_moment_ends_it(
     backend: str, count: int, connection: duckdb.DuckDBPyConnection
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.ports import Batch, StepContext
@@ -64,7 +64,6 @@ def multiplied(times: int) -> Flow:
     return flow
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     batches=st.integers(0, 4),
     calls=st.lists(st.integers(0, 3), max_size=3),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.loader.scalars import AmbiguousScalar, resolve_plain
@@ -54,7 +54,6 @@ def test_numbers_too_long_to_read() -> None:
 NUMBER_LIKE = st.text(st.sampled_from("0123456789+-._:eExob Tz"), min_size=1, max_size=12).map(str.strip)
 
 
-@settings(deadline=None)
 @given(NUMBER_LIKE.filter(bool))
 @example("1:30")
 @example("-.0")

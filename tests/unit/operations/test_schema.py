@@ -246,7 +246,7 @@ def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
         yield from places(inner, (*path, key))
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_the_schema_refuses_does_not_load(data: st.DataObject, tmp_path: Path) -> None:
     """One value of a sound file is changed. A false alarm in an editor is worse than a fault seen later."""

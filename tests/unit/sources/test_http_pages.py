@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from blockbuster import blockbuster_ctx
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.errors import SourceError
@@ -342,7 +342,6 @@ JSON = st.recursive(
     JSON,
     st.sampled_from([None, 2]),
 )
-@settings(max_examples=50)
 @example([], {}, None)
 def test_the_walk_reads_what_the_standard_library_reads(
     rows: list[dict[str, Any]], other: Any, indent: int | None
