@@ -102,11 +102,12 @@ def _import_everything() -> None:
     for info in COMMANDS.values():
         importlib.import_module(info.module)
     for name in (
-        "anyio._backends._asyncio", "duckdb", "pyarrow", "pyarrow.compute", "pyarrow.ipc", "pydantic",
-        "structlog", "yaml",
+        "anyio._backends._asyncio", "dateutil.relativedelta", "duckdb", "pyarrow", "pyarrow.compute", "pyarrow.ipc",
+        "pydantic", "structlog", "tomllib", "ulid", "yaml",
         "runner.cli.execution", "runner.cli.failures", "runner.cli.loop", "runner.loader.checks",
         "runner.operations.doctor",
-        "runner.operations.plan", "runner.operations.rescore", "runner.pipeline_runner", "runner.run_store",
+        "runner.cli.progress.live", "runner.operations.plan", "runner.operations.rescore", "runner.pipeline_runner",
+        "runner.pipeline_runner.notifying", "runner.run_store",
         "runner.steps.call", "runner.steps.extract", "runner.steps.read", "runner.steps.write",
         "runner.warehouses.duckdb",
     ):  # fmt: skip

@@ -131,16 +131,16 @@ async def test_a_repeated_landing_replaces_nothing(open_lab: OpenLab) -> None:
 
 async def test_a_cancelled_landing_leaves_one_of_the_two_tables(open_lab: OpenLab) -> None:
     async with open_lab() as lab:
-        there = "none"
+        there, count = "none", 20_000 if lab.name == "duckdb" else 2_000
         for name, delay in (("a", 0.0), ("b", 0.003), ("c", 0.01), ("d", 10.0)):
-            rows = events(*((f"{name}{n}", name, n, None) for n in range(20_000)))
+            rows = events(*((f"{name}{n}", name, n, None) for n in range(count)))
             async with lab.warehouse.writer(landing_of(REPLACED)) as writer:
                 await writer.stage(0, rows)
                 with anyio.move_on_after(delay):
                     await writer.land()
                 there = name if await writer.has_landed() else there
             found = await lab.rows(EVENTS, "binding")
-            assert found == ([] if there == "none" else [(there,)] * 20_000)
+            assert found == ([] if there == "none" else [(there,)] * count)
         assert there == "d"
 
 

@@ -1,6 +1,6 @@
 """An asyncio application that embeds two runners, as a program of its own: `python embedding_host.py A B ROUNDS`.
 
-Each round it runs `job` of projects A and B at once, cancels one of them somewhere in the middle, and lets the
+Each round it runs `job` of projects A and B at once, cancels one of them somewhere within 0.3 s, and lets the
 other finish. It prints what it found as one line of JSON, and nothing else may be on its stdout and stderr.
 """
 
@@ -18,6 +18,9 @@ import psutil
 
 from runner import PipelineRunner, Settings
 
+SPAN_S = 0.3
+"""How long a run takes, more or less: cancellations are spread over it, later from round to round."""
+
 
 async def run(project: str, outcomes: list[str]) -> None:
     """Run once; note how it ended."""
@@ -30,13 +33,13 @@ async def run(project: str, outcomes: list[str]) -> None:
         raise
 
 
-async def one_round(number: int, projects: list[str]) -> list[str]:
-    """Run both at once, and cancel one after a while that grows from round to round."""
+async def one_round(number: int, after: float, projects: list[str]) -> list[str]:
+    """Run both at once, and cancel one after so many seconds."""
     outcomes: tuple[list[str], list[str]] = ([], [])
     tasks = [
         asyncio.ensure_future(run(project, found)) for project, found in zip(projects, outcomes, strict=True)
     ]
-    await asyncio.sleep(number * 0.015)
+    await asyncio.sleep(after)
     tasks[number % 2].cancel()
     await asyncio.wait(tasks)
     return [found[-1] for found in outcomes]
@@ -77,7 +80,7 @@ async def main(projects: list[str], rounds: int) -> dict[str, Any]:
     before = host_state()
     censuses, outcomes = [], []
     for number in range(rounds):
-        outcomes.append(await one_round(number, projects))
+        outcomes.append(await one_round(number, number / rounds * SPAN_S, projects))
         censuses.append(census())
     return {
         "outcomes": outcomes,

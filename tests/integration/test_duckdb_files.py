@@ -109,9 +109,11 @@ async def test_sql_reaches_no_files_and_no_setting_but_spilling_works(tmp_path: 
             with pytest.raises(duckdb.Error):
                 cursor.execute(text)
         assert cursor.execute("SELECT current_setting('TimeZone')").fetchall() == [("UTC",)]
-        cursor.execute("CREATE TEMP TABLE big AS SELECT md5(i::VARCHAR) AS text FROM range(2000000) AS r(i)")
+        cursor.execute(
+            "CREATE TEMP TABLE big AS SELECT repeat(md5(i::VARCHAR), 6) AS text FROM range(400000) AS r(i)"
+        )
         assert list((tmp_path / "tmp").iterdir()), "more than 50 MB went to the folder for temporary files"
-        assert cursor.execute("SELECT count(*) FROM (FROM big ORDER BY text)").fetchall() == [(2_000_000,)]
+        assert cursor.execute("SELECT count(*) FROM (FROM big ORDER BY text)").fetchall() == [(400_000,)]
         warehouse._database.give(cursor)
 
 
@@ -172,11 +174,13 @@ CHILD = textwrap.dedent("""
 """)
 
 
-@pytest.mark.slow
-async def test_kills_lose_nothing_that_was_acknowledged_and_leave_no_half_landing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [2, pytest.param(6, marks=pytest.mark.chaos)])
+async def test_kills_lose_nothing_that_was_acknowledged_and_leave_no_half_landing(
+    tmp_path: Path, kills: int
+) -> None:
     path = tmp_path / "w.duckdb"
     acknowledged: set[str] = set()
-    for kill in range(4):
+    for kill in range(kills):
         with subprocess.Popen(  # noqa: ASYNC220 - starting it blocks for a moment, which no one here minds
             [sys.executable, "-c", CHILD, str(path), str(kill)], stdout=subprocess.PIPE, cwd=ROOT, text=True
         ) as child:
@@ -184,7 +188,7 @@ async def test_kills_lose_nothing_that_was_acknowledged_and_leave_no_half_landin
             assert (await anyio.to_thread.run_sync(child.stdout.readline)) == "ready\n"
             for _ in range(3 + kill):
                 await anyio.to_thread.run_sync(child.stdout.readline)
-            await anyio.sleep(0.013 * kill)  # where in a landing the kill falls; none is waited for
+            await anyio.sleep(0.013 * (kill + 1))  # where in a landing the kill falls; none is waited for
             child.send_signal(signal.SIGKILL)
             lines, _ = await anyio.to_thread.run_sync(child.communicate)
         acknowledged |= {f"{kill}:{number}" for number in range(2 + kill)}

@@ -21,7 +21,6 @@ from runner.run_store import FileRunStore
 from runner.settings import Settings
 from tests.projects import REPOSITORY, ThrowAwayProject, call, not_exists, read, write
 
-ROUNDS = 20
 HOST = Path(__file__).with_name("embedding_host.py")
 
 
@@ -45,11 +44,14 @@ def copying(project: ThrowAwayProject) -> ThrowAwayProject:
     return project
 
 
-def test_an_application_goes_on_undisturbed(make_project: Callable[[], ThrowAwayProject]) -> None:
+@pytest.mark.parametrize("rounds", [12, pytest.param(40, marks=pytest.mark.chaos)])
+def test_an_application_goes_on_undisturbed(
+    make_project: Callable[[], ThrowAwayProject], rounds: int
+) -> None:
     one, two = copying(make_project()), copying(make_project())
 
     host = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "dev", str(HOST), str(one.root), str(two.root), str(ROUNDS)],
+        [sys.executable, "-W", "error", "-X", "dev", str(HOST), str(one.root), str(two.root), str(rounds)],
         capture_output=True, text=True, timeout=50, check=False, cwd=REPOSITORY,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
@@ -64,7 +66,7 @@ def test_an_application_goes_on_undisturbed(make_project: Callable[[], ThrowAway
     last = report["censuses"][-1]
     assert (last["tasks"], last["children"]) == (1, 0)
     assert last["files"] == report["censuses"][0]["files"]
-    assert last["threads"] < ROUNDS / 2, "idle threads are used again"
+    assert last["threads"] < 10, "idle threads are used again"
     assert report["threads_left"] == 1
     outcomes = [tuple(found) for found in report["outcomes"]]
     assert all(found[1 - number % 2] == "success" for number, found in enumerate(outcomes))

@@ -227,6 +227,8 @@ ERRORS = {
     "builtin": "def f(row):\n    return 1 / 0\n",
     "exit": "import sys\ndef f(row):\n    sys.exit(4)\n",
     "no row": "def f(row):\n    return 3\n",
+    "no text": "class Mute(Exception):\n    def __str__(self):\n        raise ValueError('no text')\n"
+    "def f(row):\n    raise Mute\n",
 }
 
 
@@ -239,6 +241,14 @@ def test_an_error_reads_as_in_a_thread(project: ThrowAwayProject, kind: str) -> 
         (error.category, error.message, error.step_id) for error in thread.errors
     ]
     assert step_of(process, "f").status is Status.FAILURE
+
+
+def test_rows_that_cannot_leave_their_process_name_the_function(project: ThrowAwayProject) -> None:
+    two_ways(project, "def f(row):\n    return dict(row, extra={'made by': lambda: 1})\n", rows=4)
+    (error,) = job_of(run(project)).errors
+    assert (error.category, error.step_id) == ("function", "f")
+    assert "steps:f raised TypeError: gave a value that cannot leave its process: " in error.message
+    assert "lambda" in error.message
 
 
 def test_a_transient_error_is_tried_again(project: ThrowAwayProject) -> None:
