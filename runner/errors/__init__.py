@@ -65,6 +65,7 @@ from runner.errors.functions import (
     CheckFailed,
     FunctionFailed,
     WorkerFailed,
+    text_of,
 )
 from runner.errors.judging import (
     category_of,
@@ -78,5 +79,5 @@ __all__ = [
     "RunNotFound", "RunPipelineError", "SourceBusy", "SourceDenied", "SourceError", "SourceUnavailable",
     "TableMismatch", "TimeLimitExceeded", "UncleanCancel", "UsageError", "WarehouseError",
     "WarehouseUnavailable", "WorkerFailed", "WriteConflict", "category_of", "did_you_mean",
-    "is_retryable",
+    "is_retryable", "text_of",
 ]  # fmt: skip

@@ -15,6 +15,14 @@ _OTHERS_CODE = (
 """Where code lives that is not the project's: the standard library, the engine, generated code."""
 
 
+def text_of(error: BaseException) -> str:
+    """Return the text of an error of the project's; where its class fails to make one, say that."""
+    try:
+        return str(error)
+    except Exception as problem:  # noqa: BLE001 - whatever its __str__ does
+        return f"(its text cannot be made: {type(problem).__name__})"
+
+
 class FunctionFailed(RunPipelineError):
     """A project's function raised an exception that is not about one row. The original is `__cause__`."""
 
@@ -42,7 +50,7 @@ class FunctionFailed(RunPipelineError):
         return place
 
     def __str__(self) -> str:
-        text = f"{self.function} raised {type(self.error).__name__}: {self.error}"
+        text = f"{self.function} raised {type(self.error).__name__}: {text_of(self.error)}"
         return f"{text} ({self.location})" if self.location else text
 
 

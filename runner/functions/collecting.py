@@ -15,7 +15,7 @@ from operator import itemgetter
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import FunctionFailed, did_you_mean
+from runner.errors import FunctionFailed, did_you_mean, text_of
 
 if TYPE_CHECKING:
     from runner.ports import Row, StopFlag
@@ -55,7 +55,7 @@ class RowFailure:
     @property
     def reason(self) -> str:
         """The error on one line, with the place in the project's code that raised it."""
-        what = f"missing key {self.error}" if isinstance(self.error, KeyError) else str(self.error)
+        what = f"missing key {self.error}" if isinstance(self.error, KeyError) else text_of(self.error)
         what = " ".join(what.encode("utf-8", "backslashreplace").decode().split())
         text = f"{type(self.error).__name__}: {what}"[:MAX_REASON]
         return f"{text} ({self.location})" if self.location else text

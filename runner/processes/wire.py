@@ -11,7 +11,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from runner.errors import FunctionFailed, RunPipelineError
+from runner.errors import FunctionFailed, RunPipelineError, text_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,11 +98,15 @@ def error_bytes(error: BaseException) -> bytes:
     """Describe an error for the other process, as itself where it can be pickled, else by what is known of it."""
     if isinstance(error, FunctionFailed):
         inner = error.error
-        described = (error.function, _itself(inner), type(inner).__name__, str(inner), _transient(inner),
+        described = (error.function, _itself(inner), type(inner).__name__, text_of(inner), _transient(inner),
                      error.location)  # fmt: skip
         return pickled(("function", described))
     itself = _itself(error)
-    return pickled(("error", itself)) if itself else pickled(("bug", f"{type(error).__name__}: {error}"))
+    return (
+        pickled(("error", itself))
+        if itself
+        else pickled(("bug", f"{type(error).__name__}: {text_of(error)}"))
+    )
 
 
 def raise_from(body: Body) -> NoReturn:

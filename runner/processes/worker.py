@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from runner.errors import FunctionFailed
 from runner.functions import Drained, Function, call_batch, drain_rows, load_function, load_package
 from runner.processes import wire
 from runner.types import Column, RowEncoder, SchemaMismatch, decode_rows
@@ -83,12 +84,20 @@ class Work:
     def _encoded(self, drained: Drained) -> tuple[bytes, Any]:
         """Return the outputs as Arrow of the target's columns; as they are where some do not fit, or for no write."""
         if drained.columns is None:
-            return wire.ROWS, wire.pickled(drained.rows)
+            return wire.ROWS, self._pickled(drained.rows)
         if self._setup.columns:
             encoded = self._encoder.encode_columns(drained.columns, drained.length)
             if not encoded.bad:
                 return wire.CHECKED, wire.arrow_bytes(encoded.batch)
-        return wire.COLUMNS, wire.pickled((drained.length, drained.columns))
+        return wire.COLUMNS, self._pickled((drained.length, drained.columns))
+
+    def _pickled(self, outputs: object) -> bytes:
+        """Return outputs as bytes. Raises `FunctionFailed` for what cannot leave the process, as a lock in a row."""
+        try:
+            return wire.pickled(outputs)
+        except Exception as error:
+            problem = TypeError(f"gave a value that cannot leave its process: {error}")
+            raise FunctionFailed(self._setup.function, problem) from error
 
     def _checked(self, result: pa.RecordBatch) -> tuple[bytes, Any]:
         """Return what a batch function gave, converted for the write that takes it. What does not fit goes as it is:
