@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import compileall
 import inspect
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
-from hypothesis import settings
 
+ROOT = Path(__file__).parents[1]
 ON_DEMAND = ("perf", "chaos")
 """Markers whose tests run only when the option of the same name is given."""
 
@@ -32,7 +35,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose how many examples are tried; forget what the developer's shell says to the runner, and that a shell's
     background jobs ignore Ctrl-C.
+
+    Bytecode of what is imported up to the end of the collection is kept, whatever the environment says: compiling
+    takes seconds. Of what tests write it is not: a file may change twice in a second, which bytecode does not see.
     """
+    sys.dont_write_bytecode = False
+    if not hasattr(config, "workerinput"):
+        for folder in ("runner", "jobs"):
+            compileall.compile_dir(ROOT / folder, quiet=2)
+    from hypothesis import settings
+
     settings.register_profile("run-pipeline", max_examples=EXAMPLES, deadline=None)
     settings.register_profile("thorough", max_examples=MANY_EXAMPLES, deadline=None)
     settings.load_profile("thorough" if config.getoption("thorough") else "run-pipeline")
@@ -41,6 +53,11 @@ def pytest_configure(config: pytest.Config) -> None:
         foreign = name.startswith("RUN_PIPELINE_") and name != FAILED_CHECKS
         if foreign or name in {"STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NO_COLOR", "FORCE_COLOR"}:
             del os.environ[name]
+
+
+def pytest_collection_finish() -> None:
+    """From here on the environment decides again about bytecode."""
+    sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
