@@ -29,7 +29,7 @@ SHARE = 2_500
 """Rows of a row function that go to a process at once: with whole batches one would work on the last of them alone."""
 
 AHEAD = {"row": 4, "batch": 1}
-"""Shares (of batch functions: batches) that wait for a process while all are at work, so that none is idle while a batch
+"""Shares (of batch functions: batches) that wait for a process while all are at work: none is idle while a batch
 is read or staged.
 """
 
