@@ -59,6 +59,9 @@ class WorkerProcess:
         self._killed = True
         if (process := self._process) is not None:
             process.kill()
+        if (channel := self._channel) is not None:
+            with suppress(OSError):  # what the function has started may keep the other end open
+                channel.shutdown(socket.SHUT_RDWR)
 
     def start(self) -> None:
         """Start the process, if it does not run."""

@@ -159,6 +159,9 @@ def main(descriptor: int) -> None:
     """Serve the runner at the other end of the socket `descriptor`, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = socket.socket(fileno=descriptor)
+    # What a function starts must not hold the channel: the runner sees the end of this process by it.
+    channel.set_inheritable(False)
+    os.register_at_fork(after_in_child=channel.close)
     threading.Thread(target=_end_with_the_runner, args=(descriptor,), daemon=True).start()
     with suppress(BrokenPipeError, ConnectionResetError):  # the runner is gone, or wants no more
         serve(channel)
@@ -168,12 +171,16 @@ def main(descriptor: int) -> None:
     os._exit(0)  # tearing down Arrow takes longer than a small batch
 
 
+_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
+"""The other end was closed, or a function has closed this one."""
+
+
 def _end_with_the_runner(descriptor: int) -> None:
     """Wait until the other end is closed, as the system does for a runner that was killed, and end at once: the main
     thread may be within a function for hours.
     """
     poll = select.poll()
     poll.register(descriptor, 0)  # hang-ups are told without being asked for
-    while not any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll()):
+    while not any(event & _GONE for _, event in poll.poll()):
         ...
     os._exit(1)

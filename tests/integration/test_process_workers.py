@@ -338,11 +338,11 @@ def f(row, *, mark):
 """
 
 
-def sleeping(project: ThrowAwayProject, **options: Any) -> Callable[[], bool]:
+def sleeping(project: ThrowAwayProject, source: str = SLEEPER, **options: Any) -> Callable[[], bool]:
     """Declare a job whose processes sleep for a minute; return whether they have begun."""
     project.table("src.numbers", NUMBERS, key=["number_id"])
     project.table("out.process", NUMBERS, key=["number_id"])
-    project.functions(SLEEPER)
+    project.functions(source)
     mark = project.root / "mark"
     project.job(
         "process",
@@ -360,6 +360,34 @@ def test_a_time_limit_kills(project: ThrowAwayProject) -> None:
     record = job_of(run(project))
     assert time.monotonic() - began < 10
     assert [error.category for error in record.errors] == ["timeout"]
+    assert workers() == []
+
+
+LEFT_BEHIND = {
+    "timeout": "import os\ndef f(row, *, mark):\n    os.system(f'echo $$ >> {mark}; exec sleep 30')\n    return row\n",
+    "resource": "import os, time\ndef f(row, *, mark):\n    if os.fork():\n        os._exit(5)\n"
+    "    with open(mark, 'a') as file:\n        print(os.getpid(), file=file)\n"
+    "    time.sleep(30)\n    os._exit(0)\n",
+}
+"""A program that it waits for, and a fork that outlives it: by the category of the error that comes of it."""
+
+
+@pytest.mark.parametrize("category", LEFT_BEHIND)
+def test_what_a_function_has_started_does_not_hold_up_its_end(
+    project: ThrowAwayProject, category: str
+) -> None:
+    mark = project.root / "mark"
+    sleeping(project, LEFT_BEHIND[category], timeout="1s")
+    began = time.monotonic()
+    try:
+        record = job_of(run(project))
+        took = time.monotonic() - began
+    finally:
+        for pid in mark.read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+    assert [error.category for error in record.errors] == [category]
+    assert took < 10
     assert workers() == []
 
 
