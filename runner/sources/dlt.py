@@ -21,13 +21,11 @@ from runner.errors import (
     SourceUnavailable,
     did_you_mean,
 )
+from runner.extras import install_command
 from runner.functions import Function, FunctionNotFound, load_object
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource
-
-EXTRA = "pip install 'run-pipeline[dlt]'"
-"""What installs dlt."""
 
 _HANDED_OVER = ("connection", "since", "as_of", "stop")
 _QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]*")
@@ -41,7 +39,9 @@ def function_of(resource: str) -> Function:
     for what is none of these, and without the extra.
     """
     if find_spec("dlt") is None:
-        raise FunctionNotFound(resource, "source dlt needs dlt, which is not installed", EXTRA)
+        raise FunctionNotFound(
+            resource, "source dlt needs dlt, which is not installed", install_command("dlt")
+        )
     module, _, attributes = resource.partition(":")
     attribute, _, selected = attributes.partition(".")
     thing = load_object(f"{module}:{attribute}")

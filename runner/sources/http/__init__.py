@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from runner.errors import SourceError
+from runner.extras import install_command
 from runner.ports import Row
 from runner.settings import Connection
 from runner.sources.http.access import Access
@@ -21,9 +22,6 @@ from runner.sources.http.pages import BadPage, Page, decoded
 from runner.sources.http.pagination import pagination_of
 from runner.sources.http.rows import row_of
 from runner.specs import Cursor
-
-EXTRA = "pip install 'run-pipeline[http]'"
-"""What installs the client."""
 
 
 async def records(
@@ -78,7 +76,10 @@ def problems(
     `given`: the step's `with`. `connection`: the one of the settings. `cursor`: the step's, None when it has none.
     """
     if find_spec("httpx2") is None:
-        yield "", f"source http needs httpx2, which is not installed; expected the extra: {EXTRA}"
+        yield (
+            "",
+            f"source http needs httpx2, which is not installed; expected it: {install_command('httpx2')}",
+        )
     call = inspect.signature(records).bind_partial(**given)
     call.apply_defaults()
     yield from problems_of(call.arguments)

@@ -21,6 +21,7 @@ import anyio.to_thread
 
 from runner.clock import utc_now
 from runner.errors import SourceBusy, SourceDenied, SourceError, SourceUnavailable
+from runner.extras import install_command
 from runner.retry import Backoff
 from runner.sources.http.access import Access, origin
 from runner.sources.http.arguments import Patience
@@ -199,8 +200,7 @@ def _transport(access: Access, url: str) -> Any:
     try:
         import httpx2
     except ModuleNotFoundError as error:
-        hint = "pip install 'run-pipeline[http]'"
-        raise SourceError(SOURCE, "httpx2 is not installed", hint=hint) from error
+        raise SourceError(SOURCE, "httpx2 is not installed", hint=install_command("httpx2")) from error
     if origin(url)[0] != "https":
         # Reading certificates takes longer than some whole jobs. Without them no TLS connection is ever trusted.
         return access.transport(url, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))

@@ -24,12 +24,12 @@ sys.exit(main(["--project", sys.argv[1], "validate"]))
             {"source": "http", "with": {"path": "https://api.example.org/items"}},
             (
                 "steps[0].source: source http needs httpx2, which is not installed;"
-                " expected the extra: pip install 'run-pipeline[http]'"
+                f" expected it: {sys.executable} -m pip install httpx2"
             ),
         ),
         (
             {"source": "dlt", "resource": "somewhere.api:items"},
-            "steps[0].resource: source dlt needs dlt, which is not installed (pip install 'run-pipeline[dlt]')",
+            f"steps[0].resource: source dlt needs dlt, which is not installed ({sys.executable} -m pip install dlt)",
         ),
     ],
     ids=["http", "dlt"],
