@@ -45,6 +45,8 @@ class FunctionChecks:
         for argument, text in self._problems(function, step):
             message, _, expected = text.partition("; expected ")
             place = (*path, "with", argument) if argument in step.with_ else named
+            if argument not in function.signature.parameters and job.document.unresolved(place):
+                place = (*path, "with")  # the name is wrong, whatever the parameter's value will be
             self.report.add(job.document, place, message, expected=expected)
         if isinstance(step, CallSpec) and step.runs_in == "process":
             from runner.functions.elsewhere import process_problems  # brings pickle along

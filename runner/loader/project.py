@@ -164,8 +164,9 @@ class Project:
         workers = max_workers or self.settings.max_workers
         kind, graph = self._graph(reading, name, workers)
         jobs = self._jobs(reading, graph.places)
+        if len(jobs) == len(graph.places):  # a job that cannot be read might be the one that declares it
+            self._refuse_unknown_params(name, jobs, given_params or {})
         reading.finish()
-        self._refuse_unknown_params(name, jobs, given_params or {})
         return RunPlan(
             name=name,
             kind=kind,

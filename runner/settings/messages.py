@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings
@@ -55,9 +55,13 @@ def _problem(settings: type[BaseModel], item: Any, origins: Origins) -> Problem:
 
 
 def _names_at(model: type[BaseModel], keys: Keys) -> list[str]:
-    fields = model.model_fields
+    fields, is_name = model.model_fields, False
     for key in keys:
+        if is_name:  # of a receiver: free, and what is below it is known already
+            is_name = False
+            continue
         inner = fields[key].annotation if key in fields else None
+        is_name = get_origin(inner) is dict
         choices = [inner, *get_args(inner)]
         fields = next((each.model_fields for each in choices if hasattr(each, "model_fields")), {})
     return sorted(set(fields) - {"project"})

@@ -208,6 +208,10 @@ def test_the_project_is_found_upwards_by_variable_and_last_by_the_script(
             "configs/runner.toml:1:1: timeout: unknown setting (did you mean 'timeouts'?)",
         ),
         (
+            '[notify.chat]\nkind = "webhook"\nurll = "http://x"',
+            "configs/runner.toml:3:1: notify.chat.urll: unknown setting (did you mean 'url'?)",
+        ),
+        (
             "[retries]\nxyz = 1",
             "configs/runner.toml:2:1: retries.xyz: unknown setting; expected one of base_delay, max_delay",
         ),

@@ -211,6 +211,10 @@ def test_values_that_do_not_fit_and_names_that_do_not_exist(files: Files) -> Non
     with pytest.raises(UsageError) as unknown:
         project.plan("one", as_of=NOW, given_params={"nmber": "1"})
     assert str(unknown.value) == "no job of 'one' has a parameter 'nmber' (did you mean 'number'?)"
+    # Also when the one that was meant has no value now.
+    needing = with_params(files, PARAMS | {"number": {"type": "int64"}})
+    with pytest.raises(UsageError, match="'nmber'"):
+        needing.plan("one", as_of=NOW, given_params={"nmber": "1"})
 
 
 def test_a_parameter_without_a_value(files: Files) -> None:
