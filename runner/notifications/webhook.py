@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from http.client import HTTPException
 from typing import IO, TYPE_CHECKING, Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 if TYPE_CHECKING:
@@ -45,5 +45,8 @@ def post(receiver: NotifySettings, message_id: str, event: str, body: bytes) -> 
             hint = " (redirects are not followed)" if 300 <= error.code < 400 else ""
             answer = error.read(MAX_ANSWER).decode(errors="replace")
         return f"answered {error.code} {error.reason}{hint} {answer}".strip()
+    except URLError as error:  # a superclass of HTTPError
+        reason = error.reason.strerror if isinstance(error.reason, OSError) else None
+        return f"no connection: {reason or error.reason}"
     except (OSError, HTTPException, ValueError) as error:
         return f"{type(error).__name__}: {error}"

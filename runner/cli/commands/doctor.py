@@ -50,9 +50,11 @@ def command(invocation: Invocation, job: str, settings: tuple[str, ...]) -> int:
     elif invocation.output == "jsonl":
         for report in reports:
             invocation.console.json(asdict(report), indent=None)
-    else:
+    elif reports:
         for line in report_lines(reports):
             invocation.console.data(*line)
+    else:
+        invocation.console.say(f"{job} has no incremental read or extract: there are no keys to measure")
     return ExitCode.OK if all(report.is_healthy for report in reports) else ExitCode.FAILED
 
 

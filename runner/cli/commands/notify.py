@@ -41,7 +41,7 @@ def command(invocation: Invocation, action: str, receiver: str | None) -> int:
             _say_unknown(invocation)
             notifier.observe(run_names(invocation.settings.runs_dir))
         done = notifier.deliver(now_or_never=action == "check")
-    _print(invocation, done)
+    _print(invocation, done, "no message is due" if action == "send" else "nobody is owed a message")
     return ExitCode.FAILED if any(each.problem for each in done) else ExitCode.OK
 
 
@@ -79,7 +79,7 @@ def _say_unknown(invocation: Invocation) -> None:
             )
 
 
-def _print(invocation: Invocation, done: list[Delivery]) -> None:
+def _print(invocation: Invocation, done: list[Delivery], nothing: str) -> None:
     console = invocation.console
     if invocation.output != "table":
         rows = [
@@ -93,4 +93,4 @@ def _print(invocation: Invocation, done: list[Delivery]) -> None:
         for line in table(("receiver", "message", "result"), rows_shown):
             console.data(*line)
     elif invocation.verbosity >= 0:
-        console.say("nobody is owed a message")
+        console.say(nothing)

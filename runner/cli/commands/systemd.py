@@ -235,7 +235,9 @@ def _install(
     timer = f"{schedule.unit}{'' if schedule.name else 'NAME'}.timer"
     steps = [[*manager, "daemon-reload"], [*manager, "enable", "--now", timer]]
     if not now:
-        invocation.console.say(f"now: {' && '.join(map(shlex.join, steps))}")
+        home = units_folder(schedule.is_user)
+        first = "" if folder.absolute() == home else f"copy them to {home}, then "
+        invocation.console.say(f"now: {first}{' && '.join(map(shlex.join, steps))}")
         return ExitCode.OK
     return _start(invocation, steps)
 
