@@ -15,7 +15,7 @@ from runner.cli.sentences import error_text, rows_text, warning_text
 from runner.cli.status import styled_status
 from runner.cli.tables import table
 from runner.cli.wording import count, duration, moment
-from runner.records import PerformanceIndicators, PipelineRun, RunRecord, Status, StepTiming
+from runner.records import PipelineRun, RunRecord, Status, StepTiming
 
 JOB_HEAD = ("job", "status", "queue", "duration", "read", "written")
 STEP_HEAD = ("step", "op", "status", "share", "duration", "in", "out")
@@ -82,7 +82,7 @@ def _job_row(job: RunRecord) -> list[Part]:
 
 def _steps(job: RunRecord) -> Iterator[list[Part]]:
     yield [""]
-    yield [Styled(job.job_id, BOLD), _indicators(job.performance_indicators)]
+    yield [Styled(job.job_id, BOLD), _indicators(job)]
     total = sum(timing.duration_ms for timing in job.step_timings)
     rows = [_step_row(timing, total) for timing in job.step_timings]
     for line in table(STEP_HEAD, rows, right=STEP_HEAD[3:]):
@@ -104,13 +104,19 @@ def _step_row(timing: StepTiming, total: float) -> list[Part]:
     ]
 
 
-def _indicators(indicators: PerformanceIndicators | None) -> str:
-    if indicators is None:
+def _indicators(job: RunRecord) -> str:
+    """Say what there is to say: nothing of reading in a job that reads no table, and so on."""
+    found = job.performance_indicators
+    if found is None:
         return ""
-    return (
-        f"  query {indicators.query_efficiency}, transform {indicators.transform_throughput:,.2f} rows/s,"
-        f" write {indicators.write_throughput:,.2f} rows/s, longest step {indicators.bottleneck_step or '-'}"
-    )
+    ops = {timing.op for timing in job.step_timings}
+    texts = [
+        f"query {found.query_efficiency}" if "read" in ops else "",
+        f"transform {found.transform_throughput:,.2f} rows/s" if found.transform_throughput else "",
+        f"write {found.write_throughput:,.2f} rows/s" if found.write_throughput else "",
+        f"longest step {found.bottleneck_step}" if found.bottleneck_step else "",
+    ]
+    return "  " + ", ".join(text for text in texts if text)
 
 
 def _warnings(run: PipelineRun) -> Iterator[list[Part]]:

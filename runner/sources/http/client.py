@@ -22,6 +22,7 @@ import anyio.to_thread
 from runner.clock import utc_now
 from runner.errors import SourceBusy, SourceDenied, SourceError, SourceUnavailable
 from runner.extras import install_command
+from runner.logs import get_logger
 from runner.retry import Backoff
 from runner.sources.http.access import Access, origin
 from runner.sources.http.arguments import Patience
@@ -30,6 +31,8 @@ from runner.version import __version__
 
 if TYPE_CHECKING:
     import httpx2
+
+_logger = get_logger("sources.http")
 
 SOURCE = "source http"
 """How errors call it."""
@@ -90,6 +93,7 @@ class Client:
                         raise self._asks_too_much(passing) from None
                 if attempt >= self._patience.attempts or anyio.current_time() + wait > give_up:
                     raise self._in_vain(passing.error, attempt) from None
+                _logger.warning("%s; asked again in %.1f s", passing.error, wait)
             await anyio.sleep(wait)
 
     async def _attempt(self, url: str, subject: str) -> Answer:
