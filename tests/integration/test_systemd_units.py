@@ -151,15 +151,20 @@ def test_verify_would_say_something(project: Path, tmp_path: Path) -> None:
 
 @needs_systemd
 def test_the_units_of_the_repository_are_those_that_the_command_prints(
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shown = REPOSITORY / "configs" / "systemd"
+    # The units name the state after the project's folder, and a clone may have any name.
+    project = tmp_path / "run-pipeline"
+    (project / "configs").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "configs" / "runner.toml", project / "configs")
     options = ["--on-calendar", "*:0/15", "--random-delay", "30s", "--on-failure", "/usr/local/bin/tell"]
-    options += ["--program", "/opt/run-pipeline/bin/run-pipeline", "--project", str(REPOSITORY)]
+    options += ["--program", "/opt/run-pipeline/bin/run-pipeline", "--project", str(project)]
 
     assert main(["systemd", "print", *options]) == 0
 
-    printed = capsys.readouterr().out.replace(str(REPOSITORY), "/opt/run-pipeline")
+    printed = capsys.readouterr().out.replace(str(project), "/opt/run-pipeline")
     files = [
         shown / name
         for name in ("run-pipeline@.service", "run-pipeline@.timer", "run-pipeline-alert@.service")
