@@ -14,7 +14,7 @@ from runner.expectations.findings import SAMPLES, fresh_finding, rows_finding, s
 from runner.ports import Finding, Statement, TableCheck
 from runner.specs import CheckSpec, ColumnSpec, Expectation, RunPlan, TableSpec
 from runner.sql import Dialect, Parameters, column_list, conditions, qualified, quote, typed_value
-from runner.types import row_at
+from runner.types import shown_row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -146,7 +146,7 @@ class _CheckStatements:
         texts: dict[int, list[str]] = {}
         for batch in found.to_batches():
             for place in range(batch.num_rows):
-                row = row_at(batch, place)
+                row = shown_row(batch, place)
                 number, shared = row[NUMBER], row[SHARED]
                 expectation = self._check.expectations[number]
                 columns = self._columns(expectation)

@@ -9,7 +9,7 @@ from runner.expectations.cells import CellTest
 from runner.expectations.findings import SAMPLES, rows_finding, sample_text
 from runner.ports import Batch, Finding, Row
 from runner.specs import Expectation
-from runner.types import row_at
+from runner.types import shown_row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,7 +70,7 @@ class Tally:
         self._offending += found
         if len(self._samples) < SAMPLES:
             self._show(
-                [row_at(batch, number.as_py()) for number in pc.indices_nonzero(mask)[:SAMPLES]], column
+                [shown_row(batch, number.as_py()) for number in pc.indices_nonzero(mask)[:SAMPLES]], column
             )
 
     def _take_values(self, batch: Batch, column: str) -> None:

@@ -42,9 +42,8 @@ class ProcessPool:
         self._threads: list[threading.Thread] = []
         self._closing = False
         self._numbers = count(1)
-        self._calls: dict[
-            int, tuple[int, ProcessCall]
-        ] = {}  # by identity; kept, so that no other gets its place
+        # By identity; each call is kept, so that no other gets its place in memory.
+        self._calls: dict[int, tuple[int, ProcessCall]] = {}
 
     def start(self) -> None:
         """Start all processes, without waiting for them."""

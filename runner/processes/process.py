@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from runner.ports.processes import Piece, ProcessCall
 from runner.processes import wire
 from runner.processes.tasks import Task
 from runner.processes.worker import CallSetup
-from runner.types import Column
+from runner.types import Column, ColumnLike
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -95,7 +95,7 @@ class WorkerProcess:
                 return
 
     def _setup(self, call: ProcessCall) -> CallSetup:
-        def plain(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+        def plain(columns: Sequence[ColumnLike]) -> tuple[Column, ...]:
             return tuple(Column(column.name, column.type, column.required) for column in columns)
 
         return CallSetup(
@@ -105,9 +105,9 @@ class WorkerProcess:
             shape=call.shape,
             arguments=dict(call.arguments),
             names=call.names,
-            columns=plain(call.columns),  # type: ignore[arg-type] # anything with these attributes
+            columns=plain(call.columns),
             key=call.key,
-            declared=plain(call.declared),  # type: ignore[arg-type]
+            declared=plain(call.declared),
             chunk_rows=call.chunk_rows,
         )
 

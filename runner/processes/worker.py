@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from runner.errors import FunctionFailed
 from runner.functions import Drained, Function, call_batch, drain_rows, load_function, load_package
 from runner.processes import wire
-from runner.types import Column, RowEncoder, SchemaMismatch, decode_rows
-from runner.types.inferring import columns_of
+from runner.types import Column, RowEncoder, SchemaMismatch
+from runner.types.shapes import decode_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -112,9 +112,7 @@ class Work:
 
     def _rows(self, kind: bytes, body: memoryview) -> list[Row]:
         if kind == wire.ARROW:
-            arrow = wire.arrow_from(body)
-            known = {column.name: column for column in self._setup.declared}
-            return decode_rows(arrow, columns_of(arrow.schema, known))
+            return decode_arrow(wire.arrow_from(body), self._setup.declared)
         if kind == wire.ROWS:
             return cast("list[Row]", wire.unpickled(body))
         _, columns = wire.unpickled(body)

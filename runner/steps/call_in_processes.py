@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
-from functools import partial
 
 from runner.functions import Function
 from runner.ports import (
@@ -111,7 +110,7 @@ class CallInProcessesStep:
         """Hand on the rows that failed, as they came in."""
         declared = self._context.input_columns
         rows = await self._threads.run(
-            partial(lambda: [row_at(batch, index, declared) for index, _ in piece.failures]),
+            lambda: [row_at(batch, index, declared) for index, _ in piece.failures],
             self._context.stop,
             f"function {self._call.function}",
         )

@@ -6,10 +6,10 @@ bytes into text; here each of these is a bad row that names column, value and wh
 
 from runner.types.casting import SchemaMismatch
 from runner.types.decoding import UndecodableValue, decode_rows
-from runner.types.encoding import BadCell, Encoded, RowEncoder, row_at
+from runner.types.encoding import BadCell, Encoded, RowEncoder, shown_row
 from runner.types.schema import Column, ColumnLike, arrow_schema, arrow_type
 
 __all__ = [
     "BadCell", "Column", "ColumnLike", "Encoded", "RowEncoder", "SchemaMismatch", "UndecodableValue",
-    "arrow_schema", "arrow_type", "decode_rows", "row_at",
+    "arrow_schema", "arrow_type", "decode_rows", "shown_row",
 ]  # fmt: skip

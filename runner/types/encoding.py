@@ -91,7 +91,7 @@ class RowEncoder:
 
         Raises `SchemaMismatch` for a column that is unknown, occurs twice, or has a type of another meaning.
         """
-        batch = _Encoding(self._names, given.num_rows, partial(row_at, given))
+        batch = _Encoding(self._names, given.num_rows, partial(shown_row, given))
         names = given.schema.names
         for name in names:
             if name not in self._names:
@@ -174,7 +174,7 @@ class _Encoding:
                     self.reject(column, index, reason)
 
 
-def row_at(batch: pa.RecordBatch, index: int) -> Row:
+def shown_row(batch: pa.RecordBatch, index: int) -> Row:
     """Return one row of a batch, for people: a time that Python has no value for stands as text."""
     row: Row = {}
     for name in batch.schema.names:

@@ -30,9 +30,8 @@ def change(text: str, after: int = 0, **values: Any) -> LandingStatement:
     return LandingStatement(step_id="sql", after_targets=after, statement=statement, writes=(EVENTS.ref,))
 
 
-def sql_only(lab: Lab) -> None:
-    if lab.name == "memory":
-        pytest.skip("tables in memory understand no SQL")
+needs_sql = pytest.mark.parametrize("open_lab", ["duckdb"], indirect=True)
+"""Tables in memory understand no SQL, and say so: the next test."""
 
 
 async def test_memory_says_that_it_understands_no_sql(open_lab: OpenLab) -> None:
@@ -47,9 +46,9 @@ async def test_memory_says_that_it_understands_no_sql(open_lab: OpenLab) -> None
                 await writer.land()
 
 
+@needs_sql
 async def test_rows_come_in_batches_and_the_cursor_can_be_used_again(open_lab: OpenLab) -> None:
     async with open_lab(EVENTS) as lab:
-        sql_only(lab)
         statement = Statement(text="SELECT range AS n FROM range($rows)", values={"rows": 25_000})
         async with lab.warehouse.query(statement, batch_rows=10_000) as batches:
             sizes = [batch.num_rows async for batch in batches]
@@ -61,9 +60,9 @@ async def test_rows_come_in_batches_and_the_cursor_can_be_used_again(open_lab: O
         assert await asked(lab, f"SELECT id FROM {EVENTS.ref}") == [{"id": "a"}]
 
 
+@needs_sql
 async def test_a_query_changes_nothing(open_lab: OpenLab) -> None:
     async with open_lab(EVENTS) as lab:
-        sql_only(lab)
         await lab.fill(EVENTS, ("a", "x", 1, at(0)))
         with pytest.raises(WarehouseError, match="read-only"):
             await asked(lab, f"DELETE FROM {EVENTS.ref}")
@@ -71,16 +70,16 @@ async def test_a_query_changes_nothing(open_lab: OpenLab) -> None:
         await lab.fill(EVENTS, ("b", "x", 1, at(0)))
 
 
+@needs_sql
 async def test_a_long_query_stops_at_the_time_limit(open_lab: OpenLab) -> None:
     async with open_lab(EVENTS, query_timeout=0.5) as lab:
-        sql_only(lab)
         with pytest.raises(TimeLimitExceeded):
             await asked(lab, ENDLESS)
 
 
+@needs_sql
 async def test_actions_stand_between_targets_and_tell_their_rows(open_lab: OpenLab) -> None:
     async with open_lab(EVENTS, OBSERVATIONS) as lab:
-        sql_only(lab)
         actions = (
             change(f"INSERT INTO {EVENTS.ref} (id) VALUES ($id)", id="first"),
             change(f"UPDATE {EVENTS.ref} SET n = n + 1", after=1),
@@ -96,9 +95,9 @@ async def test_actions_stand_between_targets_and_tell_their_rows(open_lab: OpenL
         assert sum(part.duration_ms for part in result.parts) <= result.duration_ms
 
 
+@needs_sql
 async def test_a_landing_of_actions_alone_happens_once(open_lab: OpenLab) -> None:
     async with open_lab(EVENTS) as lab:
-        sql_only(lab)
         spec = landing_of(actions=(change(f"INSERT INTO {EVENTS.ref} (id) VALUES ('a')"),))
         for _ in range(2):
             async with lab.warehouse.writer(spec) as writer:
@@ -107,9 +106,9 @@ async def test_a_landing_of_actions_alone_happens_once(open_lab: OpenLab) -> Non
         assert await lab.rows(EVENTS, "id") == [("a",)]
 
 
+@needs_sql
 async def test_an_action_that_fails_takes_everything_back_and_can_be_tried_again(open_lab: OpenLab) -> None:
     async with open_lab(EVENTS) as lab:
-        sql_only(lab)
         failing = change(
             f"INSERT INTO {EVENTS.ref} (id, n)\nSELECT id, CAST(binding AS INT64) FROM {EVENTS.ref}", after=1
         )
@@ -134,8 +133,8 @@ async def test_an_action_that_fails_takes_everything_back_and_can_be_tried_again
         assert await lab.rows(EVENTS, "id", "n") == [("a", 1), ("a", 7), ("b", 1), ("b", 8)]
 
 
+@needs_sql
 async def test_numbers_of_the_engine_keep_their_digits(open_lab: OpenLab) -> None:
     async with open_lab(EVENTS) as lab:
-        sql_only(lab)
         row = (await asked(lab, "SELECT 1.5::DECIMAL(38,9) AS n, sum(range) AS s FROM range(3)"))[0]
         assert row == {"n": Decimal("1.500000000"), "s": Decimal(3)}
