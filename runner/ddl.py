@@ -5,12 +5,12 @@ Also the declarations of the engine's own tables, in the dataset `ops`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from runner.errors import TableMismatch
 from runner.ports import TableChange, TableShape
 from runner.specs import ENGINE_DATASET, ColumnSpec, PartitionSpec, TableRef, TableSpec
-from runner.sql import Dialect, column_list, qualified, quote
+from runner.sql import Dialect
 
 
 def _column(name: str, declared: str = "string") -> ColumnSpec:
@@ -99,7 +99,7 @@ ENGINE_TABLES = (LANDINGS, PROCESSED_KEYS, QUARANTINE, EVENT_LOG)
 def plan_changes(
     declared: Iterable[TableSpec],
     shapes: Mapping[TableRef, TableShape],
-    column_type: Callable[[str], str],
+    dialect: Dialect,
 ) -> list[TableChange]:
     """Return the DDL steps that bring the warehouse to its declarations, in declared order.
 
@@ -113,7 +113,7 @@ def plan_changes(
     for table in declared:
         shape = shapes.get(table.ref)
         if shape is not None:
-            _compare(table, shape, column_type, changes, mismatches)
+            _compare(table, shape, dialect, changes, mismatches)
         elif table.managed:
             changes.append(TableChange(kind="create", table=table))
         else:
@@ -129,21 +129,21 @@ def plan_changes(
 def _compare(
     table: TableSpec,
     shape: TableShape,
-    column_type: Callable[[str], str],
+    dialect: Dialect,
     changes: list[TableChange],
     mismatches: list[TableMismatch],
 ) -> None:
     existing = {name.lower(): engine_type for name, engine_type in shape.columns.items()}
     fixed = shape.is_view or not table.managed
     for column in table.columns:
-        wanted = column_type(column.type)
+        wanted = dialect.types[column.type]
         found = existing.get(column.name.lower())
         if found is None and not fixed and not column.required:
             changes.append(TableChange(kind="add", table=table, column=column.name))
         elif found is None:
-            mismatches.append(_missing_column(table, column, wanted, is_view=shape.is_view))
+            mismatches.append(_missing_column(table, column, dialect, is_view=shape.is_view))
         elif found != wanted:
-            mismatches.append(_other_type(table, column, wanted, found, is_view=shape.is_view))
+            mismatches.append(_other_type(table, column, dialect, found, is_view=shape.is_view))
 
 
 def _missing_table(table: TableSpec) -> TableMismatch:
@@ -152,26 +152,32 @@ def _missing_table(table: TableSpec) -> TableMismatch:
     )
 
 
-def _missing_column(table: TableSpec, column: ColumnSpec, wanted: str, *, is_view: bool) -> TableMismatch:
+def _missing_column(
+    table: TableSpec, column: ColumnSpec, dialect: Dialect, *, is_view: bool
+) -> TableMismatch:
+    wanted = dialect.types[column.type]
     if is_view:
         repair = f"add {column.name} to the view, or remove it from the declaration"
     elif column.required:
         repair = (
-            f"ALTER TABLE {qualified(table.ref)} ADD COLUMN {quote(column.name)} {wanted}; fill it; "
-            f"ALTER TABLE {qualified(table.ref)} ALTER COLUMN {quote(column.name)} SET NOT NULL"
+            f"ALTER TABLE {dialect.qualified(table.ref)} ADD COLUMN {dialect.quote(column.name)} {wanted}; fill it; "
+            f"ALTER TABLE {dialect.qualified(table.ref)} ALTER COLUMN {dialect.quote(column.name)} SET NOT NULL"
         )
     else:
-        repair = f"ALTER TABLE {qualified(table.ref)} ADD COLUMN {quote(column.name)} {wanted}"
+        repair = (
+            f"ALTER TABLE {dialect.qualified(table.ref)} ADD COLUMN {dialect.quote(column.name)} {wanted}"
+        )
     return TableMismatch(str(table.ref), f"has no column {column.name} ({column.type})", repair)
 
 
 def _other_type(
-    table: TableSpec, column: ColumnSpec, wanted: str, found: str, *, is_view: bool
+    table: TableSpec, column: ColumnSpec, dialect: Dialect, found: str, *, is_view: bool
 ) -> TableMismatch:
+    wanted = dialect.types[column.type]
     if is_view:
-        repair = f"select CAST({quote(column.name)} AS {wanted}) in the view"
+        repair = f"select CAST({dialect.quote(column.name)} AS {wanted}) in the view"
     else:
-        repair = f"ALTER TABLE {qualified(table.ref)} ALTER COLUMN {quote(column.name)} TYPE {wanted}"
+        repair = f"ALTER TABLE {dialect.qualified(table.ref)} ALTER COLUMN {dialect.quote(column.name)} TYPE {wanted}"
     difference = f"column {column.name} is {found}, declared {column.type} ({wanted})"
     return TableMismatch(str(table.ref), difference, repair)
 
@@ -180,7 +186,7 @@ def statements(changes: Iterable[TableChange], dialect: Dialect) -> Iterator[str
     """Yield the DDL for changes, schemas first and each once."""
     changes = list(changes)
     for dataset in dict.fromkeys(change.table.dataset for change in changes if change.kind == "create"):
-        yield f"CREATE SCHEMA IF NOT EXISTS {quote(dataset)}"
+        yield f"CREATE SCHEMA IF NOT EXISTS {dialect.quote(dataset)}"
     for change in changes:
         yield _create(change.table, dialect) if change.kind == "create" else _add(change, dialect)
 
@@ -190,15 +196,31 @@ def _create(table: TableSpec, dialect: Dialect) -> str:
     keeps keys unique.
     """
     columns = ",\n  ".join(
-        f"{quote(column.name)} {dialect.types[column.type]}{' NOT NULL' if column.required else ''}"
+        f"{dialect.quote(column.name)} {dialect.types[column.type]}{' NOT NULL' if column.required else ''}"
         for column in table.columns
     )
-    return f"CREATE TABLE IF NOT EXISTS {qualified(table.ref)} (\n  {columns}\n)"
+    return f"CREATE TABLE IF NOT EXISTS {dialect.qualified(table.ref)} (\n  {columns}\n){_layout(table, dialect)}"
+
+
+def _layout(table: TableSpec, dialect: Dialect) -> str:
+    """Return how BigQuery is to keep the rows; the other engines take no such clause."""
+    if dialect.name != "bigquery":
+        return ""
+    text = ""
+    if table.partition_by:
+        column = table.column(table.partition_by.column)
+        unit = table.partition_by.unit.upper()
+        by = dialect.quote(column.name)
+        truncated = f"{column.type.upper()}_TRUNC({by}, {unit})"
+        text += f"\nPARTITION BY {by if (column.type, unit) == ('date', 'DAY') else truncated}"
+    if table.cluster_by:
+        text += f"\nCLUSTER BY {dialect.columns(table.cluster_by)}"
+    return text
 
 
 def _add(change: TableChange, dialect: Dialect) -> str:
     column = change.table.column(change.column)
     return (
-        f"ALTER TABLE {qualified(change.table.ref)} ADD COLUMN IF NOT EXISTS "
-        f"{column_list([column.name])} {dialect.types[column.type]}"
+        f"ALTER TABLE {dialect.qualified(change.table.ref)} ADD COLUMN IF NOT EXISTS "
+        f"{dialect.columns([column.name])} {dialect.types[column.type]}"
     )

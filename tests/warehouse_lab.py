@@ -24,6 +24,7 @@ from runner.ports import (
     WriteTarget,
 )
 from runner.specs import Filter, Incremental, TableSpec
+from runner.sql import DIALECTS, Dialect
 from runner.testing.memory_tables import to_rows
 from runner.types.schema import arrow_type
 
@@ -98,11 +99,16 @@ class Lab:
     name: str
     landings: list[LandingResult] = field(default_factory=list)
 
+    @property
+    def dialect(self) -> Dialect:
+        """What the engine says in its own way."""
+        return DIALECTS[self.warehouse.engine]
+
     async def prepare(self, *tables: TableSpec) -> None:
         """Make tables, and the engine's own."""
         wanted = [*tables, *ENGINE_TABLES]
         shapes = await self.warehouse.inspect([spec.ref for spec in wanted])
-        await self.warehouse.apply(plan_changes(wanted, shapes, self.warehouse.column_type))
+        await self.warehouse.apply(plan_changes(wanted, shapes, self.dialect))
 
     async def fill(self, spec: TableSpec, *rows: Sequence[Any]) -> None:
         """Append rows, as tuples of all columns."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from runner.expectations.findings import SAMPLES, fresh_finding, rows_finding, sample_text
 from runner.ports import Finding, Statement, TableCheck
 from runner.specs import CheckSpec, ColumnSpec, Expectation, RunPlan, TableSpec
-from runner.sql import Dialect, Parameters, column_list, conditions, qualified, quote, typed_value
+from runner.sql import Dialect, Parameters, conditions, typed_value
 from runner.types import shown_row
 
 if TYPE_CHECKING:
@@ -74,13 +74,14 @@ class _CheckStatements:
         self._check = check
         self._table = check.table
         self._dialect = dialect
-        self._from = qualified(check.table.ref)
+        self._quote = dialect.quote
+        self._from = dialect.qualified(check.table.ref)
 
     def count(self) -> Statement:
         """Return the statement that gives one row: all rows, and for each expectation how many are against it."""
         parameters = Parameters(self._dialect)
         where = self._where(parameters)
-        counts = [f"count(*) AS {quote(TOTAL)}"]
+        counts = [f"count(*) AS {self._quote(TOTAL)}"]
         for number, expectation in enumerate(self._check.expectations):
             if expectation.rows is None:
                 counts += self._counts(number, expectation, where, parameters)
@@ -90,17 +91,17 @@ class _CheckStatements:
     def _counts(
         self, number: int, expectation: Expectation, where: Sequence[str], parameters: Parameters
     ) -> list[str]:
-        name = quote(f"against_{number}")
+        name = self._quote(f"against_{number}")
         if expectation.unique is not None:
-            groups = self._shared(expectation.unique, where, 'count(*) AS "n"')
-            return [f'(SELECT coalesce(sum(g."n"), 0) FROM ({groups}) AS g) AS {name}']
+            groups = self._shared(expectation.unique, where, "count(*) AS n")
+            return [f"(SELECT coalesce(sum(g.n), 0) FROM ({groups}) AS g) AS {name}"]
         if expectation.fresh is not None:
-            latest = f"max({quote(expectation.fresh.column)})"
+            latest = f"max({self._quote(expectation.fresh.column)})"
             oldest = self._check.as_of - timedelta(seconds=expectation.fresh.within)
             bound = parameters.bind("oldest", oldest, "timestamp")
             return [
                 f"CASE WHEN {latest} >= {bound} THEN 0 ELSE 1 END AS {name}",
-                f"{self._dialect.texts['timestamp'].format(latest)} AS {quote(f'latest_{number}')}",
+                f"{self._dialect.texts['timestamp'].format(latest)} AS {self._quote(f'latest_{number}')}",
             ]
         return [f"count(CASE WHEN {self._against(expectation, parameters)} THEN 1 END) AS {name}"]
 
@@ -117,16 +118,20 @@ class _CheckStatements:
         ]
         order = [NUMBER, *(column.name for column in columns if column.type != "json")]
         union = "\nUNION ALL ".join(f"({part})" for part in parts)
-        text = f"SELECT * FROM ({union}) AS s ORDER BY {column_list(order)}"
+        text = f"SELECT * FROM ({union}) AS s ORDER BY {self._dialect.columns(order)}"
         return Statement(text=text, values=parameters.values)
 
     def _row_sample(
         self, number: int, columns: Sequence[ColumnSpec], where: Sequence[str], parameters: Parameters
     ) -> str:
         against = self._against(self._check.expectations[number], parameters)
-        order = f" ORDER BY {column_list(self._table.key)}" if self._table.key else ""
+        order = f" ORDER BY {self._dialect.columns(self._table.key)}" if self._table.key else ""
         names = ", ".join(
-            [f"{number} AS {quote(NUMBER)}", f"1 AS {quote(SHARED)}", *(quote(item.name) for item in columns)]
+            [
+                f"{number} AS {self._quote(NUMBER)}",
+                f"1 AS {self._quote(SHARED)}",
+                *(self._quote(item.name) for item in columns),
+            ]
         )
         found = _filtered([*where, f"({against})"])
         return f"SELECT {names} FROM {self._from}{found}{order} LIMIT {SAMPLES}"
@@ -134,12 +139,12 @@ class _CheckStatements:
     def _shared_sample(
         self, number: int, unique: Sequence[str], columns: Sequence[ColumnSpec], where: Sequence[str]
     ) -> str:
-        names = [f"{number} AS {quote(NUMBER)}", f"count(*) AS {quote(SHARED)}"]
+        names = [f"{number} AS {self._quote(NUMBER)}", f"count(*) AS {self._quote(SHARED)}"]
         for column in columns:
-            absent = f"CAST(NULL AS {self._dialect.types[column.type]}) AS {quote(column.name)}"
-            names.append(quote(column.name) if column.name in unique else absent)
+            absent = f"CAST(NULL AS {self._dialect.types[column.type]}) AS {self._quote(column.name)}"
+            names.append(self._quote(column.name) if column.name in unique else absent)
         groups = self._shared(unique, where, ", ".join(names))
-        return f"{groups} ORDER BY {column_list(unique)} LIMIT {SAMPLES}"
+        return f"{groups} ORDER BY {self._dialect.columns(unique)} LIMIT {SAMPLES}"
 
     def sample_texts(self, found: pa.Table) -> dict[int, list[str]]:
         """Return the rows of `sample` as text, by the number of their expectation."""
@@ -173,8 +178,8 @@ class _CheckStatements:
 
     def _shared(self, unique: Sequence[str], where: Sequence[str], names: str) -> str:
         """Return the query of the values that several rows have."""
-        present = [f"{quote(name)} IS NOT NULL" for name in unique]
-        keys = column_list(unique)
+        present = [f"{self._quote(name)} IS NOT NULL" for name in unique]
+        keys = self._dialect.columns(unique)
         return f"SELECT {names} FROM {self._from}{_filtered([*where, *present])} GROUP BY {keys} HAVING count(*) > 1"
 
     def _against(self, expectation: Expectation, parameters: Parameters) -> str:
@@ -182,7 +187,7 @@ class _CheckStatements:
         if expectation.expression is not None:
             return f"NOT ({expectation.expression}\n)"  # it may end in a comment
         column = self._table.column(expectation.columns[0])
-        name = quote(column.name)
+        name = self._quote(column.name)
         bind = self._binder(column, parameters)
         if expectation.accepted is not None:
             return f"NOT ({name} IN ({', '.join(map(bind, expectation.accepted.values))}))"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from runner.ddl import PROCESSED_KEYS
 from runner.incremental.reads import NewRows, check_keys
 from runner.ports import IncrementalRead, ReadQuery, Statement
-from runner.sql import Dialect, Parameters, conditions, qualified, quote
+from runner.sql import Dialect, Parameters, conditions
 
 
 def count_statement(query: ReadQuery, dialect: Dialect, *, remembered: bool = True) -> Statement:
-    """Return the statement whose one row is total, new, present, remembered, null_key, stale: an
+    """Return the statement whose one row is total, new_rows, present, remembered, null_key, stale: an
     `IncrementalCounts`. The query's limit does not count.
 
     Raises `ConfigurationError` when a filter or the keys do not fit, `ValueError` without an incremental part.
@@ -22,18 +22,22 @@ def count_statement(query: ReadQuery, dialect: Dialect, *, remembered: bool = Tr
     flags = (
         f"SELECT {new.has_null('s')} AS null_key, {new.is_present()} AS present, {new.is_stale()} AS stale, "
         f"{new.is_remembered() if remembered else 'FALSE'} AS remembered "
-        f"FROM {qualified(query.source.ref)} AS s {new.oldest_target()}"
+        f"FROM {dialect.qualified(query.source.ref)} AS s {new.oldest_target()}"
         + (f" WHERE {' AND '.join(wheres)}" if wheres else "")
     )
     is_new = "NOT f.null_key AND (NOT f.present OR f.stale) AND NOT f.remembered"
     text = (
-        f"SELECT count(*) AS total, count(*) FILTER (WHERE {is_new}) AS new, "
-        "count(*) FILTER (WHERE NOT f.null_key AND f.present AND NOT f.stale) AS present, "
-        "count(*) FILTER (WHERE NOT f.null_key AND (NOT f.present OR f.stale) AND f.remembered) AS remembered, "
-        f"count(*) FILTER (WHERE f.null_key) AS null_key, count(*) FILTER (WHERE {is_new} AND f.stale) AS stale "
-        f"FROM ({flags}) AS f"
+        f"SELECT count(*) AS total, {_count(is_new)} AS new_rows, "
+        f"{_count('NOT f.null_key AND f.present AND NOT f.stale')} AS present, "
+        f"{_count('NOT f.null_key AND (NOT f.present OR f.stale) AND f.remembered')} AS remembered, "
+        f"{_count('f.null_key')} AS null_key, {_count(f'{is_new} AND f.stale')} AS stale FROM ({flags}) AS f"
     )
     return Statement(text=text, values=parameters.values)
+
+
+def _count(condition: str) -> str:
+    """Return the expression that counts the rows of a condition. BigQuery has no FILTER."""
+    return f"count(CASE WHEN {condition} THEN 1 END)"
 
 
 def missing_statement(
@@ -49,16 +53,18 @@ def missing_statement(
     parameters = Parameters(dialect)
     joins, wheres = NewRows(read, parameters).clauses(remembered=remembered)
     where = f" WHERE {' AND '.join(wheres)}" if wheres else ""
-    text = f"SELECT s.{quote(number)} FROM {quote(keys)} AS s {' '.join(joins)}{where}"
+    text = f"SELECT s.{dialect.quote(number)} FROM {dialect.quote(keys)} AS s {' '.join(joins)}{where}"
     return Statement(text=text, values=parameters.values)
 
 
 def quarantined_statement(job_id: str, dialect: Dialect) -> Statement:
     """Return the statement that counts the distinct quarantined keys of a job."""
     parameters = Parameters(dialect)
+    owner = parameters.bind("job_id", job_id)
     text = (
-        f'SELECT count(DISTINCT ("step_id", "key")) FROM {qualified(PROCESSED_KEYS.ref)} '
-        f'WHERE "job_id" = {parameters.bind("job_id", job_id)} AND "reason" = \'quarantined\''
+        f"SELECT count(*) FROM (SELECT DISTINCT {dialect.columns(('step_id', 'key'))} "
+        f"FROM {dialect.qualified(PROCESSED_KEYS.ref)} WHERE {dialect.quote('job_id')} = {owner} "
+        f"AND {dialect.quote('reason')} = 'quarantined') AS q"
     )
     return Statement(text=text, values=parameters.values)
 

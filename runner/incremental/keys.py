@@ -1,8 +1,8 @@
 """The text of a key: how keys are remembered, quarantined and shown, the same in Python and in SQL.
 
 A single string key is its own text; another single key is its canonical text (timestamps as RFC 3339 in UTC with
-microseconds, numerics with nine decimals, bytes in upper-case hex); a composite key is the JSON array of its
-parts' texts. A key with a NULL part has no text.
+microseconds, numerics with nine decimals, bytes in upper-case hex); a composite key is the list of its
+parts' texts, as JSON has it but for control characters, which stay as they are. A key with a NULL part has no text.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from typing import Any
 from runner.clock import format_utc
 from runner.sql import nine_decimals
 
-_ESCAPES = {number: f"\\u{number:04X}" for number in range(32)} | {
-    ord('"'): '\\"', ord("\\"): "\\\\", 8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r",
-}  # fmt: skip
-"""JSON escapes exactly as DuckDB writes them (upper-case hex, nothing else escaped)."""
+_ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\"}
+"""Only what a text needs to be unambiguous, since every engine has to write the same."""
 
 
 def key_text(values: Sequence[Any], types: Sequence[str]) -> str | None:

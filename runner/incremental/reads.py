@@ -14,7 +14,7 @@ from runner.ddl import PROCESSED_KEYS
 from runner.errors import ConfigurationError, Problem
 from runner.ports import IncrementalRead, ReadQuery, Release, Statement
 from runner.specs import TableSpec
-from runner.sql import Dialect, Parameters, column_list, conditions, qualified, quote
+from runner.sql import Dialect, Parameters, conditions
 
 
 def query_columns(query: ReadQuery) -> tuple[str, ...]:
@@ -37,8 +37,8 @@ def read_statement(
     Raises `ConfigurationError` when a filter's value or the pair of keys does not fit.
     """
     parameters = Parameters(dialect)
-    columns = column_list(query_columns(query), "s")
-    rows = f"FROM {qualified(query.source.ref)} AS s"
+    columns = dialect.columns(query_columns(query), "s")
+    rows = f"FROM {dialect.qualified(query.source.ref)} AS s"
     lines = [f"SELECT {columns}", rows]
     if query.incremental is None:
         lines += _where(conditions(query.source, query.filters, parameters, "s"))
@@ -53,7 +53,7 @@ def read_statement(
     else:
         lines += _new_rows(query, parameters, remembered=remembered)
     if query.order_by:
-        lines.append(f"ORDER BY {column_list(query.order_by, 's')}")
+        lines.append(f"ORDER BY {dialect.columns(query.order_by, 's')}")
     if query.limit is not None:
         lines.append(f"LIMIT {parameters.bind('limit', query.limit, 'int64')}")
     return Statement(text="\n".join(lines), values=parameters.values)
@@ -99,7 +99,7 @@ class NewRows:
 
     def source_key(self, alias: str = "s") -> list[str]:
         """Return the source key as the target would write it: a list of expressions."""
-        columns = [f"{alias}.{quote(name)}" for name in self.spec.source_key]
+        columns = [f"{alias}.{self.dialect.quote(name)}" for name in self.spec.source_key]
         return [self.affixed(columns[0])] if self.spec.key_prefix or self.spec.key_suffix else columns
 
     def affixed(self, expression: str) -> str:
@@ -112,19 +112,19 @@ class NewRows:
 
     def source_text(self, alias: str = "s") -> str:
         """Return the SQL for the text of the source key, as it is remembered."""
-        columns = [f"{alias}.{quote(name)}" for name in self.spec.source_key]
+        columns = [f"{alias}.{self.dialect.quote(name)}" for name in self.spec.source_key]
         return self.dialect.key_text(columns, self.types)
 
     def equal_keys(self, target_alias: str = "t", source_alias: str = "s") -> str:
         """Return the condition that a target row has the key of a source row."""
         pairs = zip(self.spec.target_key, self.source_key(source_alias), strict=True)
-        return " AND ".join(f"{target_alias}.{quote(name)} = {key}" for name, key in pairs)
+        return " AND ".join(f"{target_alias}.{self.dialect.quote(name)} = {key}" for name, key in pairs)
 
     def target(self, columns: Sequence[str]) -> str:
         """Return what to compare with: the target itself, or the part of it that a rescore has not released."""
         if self.read.release is None:
-            return qualified(self.read.target.ref)
-        rows = f"SELECT {column_list(columns, 'r')} FROM {qualified(self.read.target.ref)} AS r"
+            return self.dialect.qualified(self.read.target.ref)
+        rows = f"SELECT {self.dialect.columns(columns, 'r')} FROM {self.dialect.qualified(self.read.target.ref)} AS r"
         return f"({rows} WHERE NOT {self.released('r')})"
 
     def released(self, alias: str) -> str:
@@ -140,19 +140,23 @@ class NewRows:
 
     def target_text(self, alias: str) -> str:
         """Return the SQL for the text of the target key."""
-        columns = [f"{alias}.{quote(name)}" for name in self.spec.target_key]
+        columns = [f"{alias}.{self.dialect.quote(name)}" for name in self.spec.target_key]
         return self.dialect.key_text(columns, self.types)
 
     def remembered_keys(self, alias: str = "p") -> str:
         """Return the condition that a row of `ops.processed_keys` belongs to this read."""
         job = self.parameters.bind("job_id", self.read.job_id)
         step = self.parameters.bind("step_id", self.read.step_id)
-        return f'{alias}."job_id" = {job} AND {alias}."step_id" = {step}'
+        return f"{self._processed('job_id', alias)} = {job} AND {self._processed('step_id', alias)} = {step}"
+
+    def _processed(self, name: str, alias: str = "p") -> str:
+        return f"{alias}.{self.dialect.quote(name)}"
 
     def _quarantined(self) -> str:
+        processed = self.dialect.qualified(PROCESSED_KEYS.ref)
         return (
-            f"SELECT {self.affixed('q.' + quote('key'))} FROM {qualified(PROCESSED_KEYS.ref)} AS q "
-            f"WHERE {self.remembered_keys('q')} AND q.\"reason\" = 'quarantined'"
+            f"SELECT {self.affixed(self._processed('key', 'q'))} FROM {processed} AS q "
+            f"WHERE {self.remembered_keys('q')} AND {self._processed('reason', 'q')} = 'quarantined'"
         )
 
     def _missing(self) -> tuple[list[str], list[str]]:
@@ -170,8 +174,12 @@ class NewRows:
         """
         key = self.spec.target_key
         columns = tuple(dict.fromkeys((*key, str(self.spec.target_ts)))) if self.compares_times else key
-        oldest = f", min(g.{quote(str(self.spec.target_ts))}) AS oldest" if self.compares_times else ""
-        keys = column_list(key, "g")
+        oldest = (
+            f", min(g.{self.dialect.quote(str(self.spec.target_ts))}) AS oldest"
+            if self.compares_times
+            else ""
+        )
+        keys = self.dialect.columns(key, "g")
         grouped = f"SELECT {keys}{oldest}, TRUE AS present FROM {self.target(columns)} AS g GROUP BY {keys}"
         return f"LEFT JOIN ({grouped}) AS t ON {self.equal_keys()}"
 
@@ -183,11 +191,15 @@ class NewRows:
         """Return the condition, never NULL, that a target row is older than the source row."""
         if not self.compares_times:
             return "FALSE"
-        return f"coalesce(t.oldest < s.{quote(str(self.spec.source_ts))}, FALSE)"
+        return f"coalesce(t.oldest < s.{self.dialect.quote(str(self.spec.source_ts))}, FALSE)"
 
     def has_null(self, alias: str) -> str:
         """Return the condition that a part of the source key is NULL."""
-        return "(" + " OR ".join(f"{alias}.{quote(name)} IS NULL" for name in self.spec.source_key) + ")"
+        return (
+            "("
+            + " OR ".join(f"{alias}.{self.dialect.quote(name)} IS NULL" for name in self.spec.source_key)
+            + ")"
+        )
 
     def is_remembered(self) -> str:
         """Return the condition that the key of `s` is remembered and still holds."""
@@ -197,13 +209,15 @@ class NewRows:
         return f"ANTI JOIN {self._remembered()} ON {self._matches_remembered()}"
 
     def _remembered(self) -> str:
-        keys = f'SELECT p."key", p."source_ts" FROM {qualified(PROCESSED_KEYS.ref)} AS p'
+        names = f"{self._processed('key')}, {self._processed('source_ts')}"
+        keys = f"SELECT {names} FROM {self.dialect.qualified(PROCESSED_KEYS.ref)} AS p"
         return f"({keys} WHERE {self._still_remembered()}) AS p"
 
     def _matches_remembered(self) -> str:
-        condition = f'p."key" = {self.source_text()}'
+        condition = f"{self._processed('key')} = {self.source_text()}"
         if self.spec.mode == "left_anti" and self.spec.source_ts:
-            condition += f' AND NOT coalesce(p."source_ts" < s.{quote(self.spec.source_ts)}, FALSE)'
+            newer = f"{self._processed('source_ts')} < s.{self.dialect.quote(self.spec.source_ts)}"
+            condition += f" AND NOT coalesce({newer}, FALSE)"
         return condition
 
     def _still_remembered(self) -> str:
@@ -215,12 +229,13 @@ class NewRows:
         if not release.quarantined and not release.filters:
             return f"{condition} AND FALSE"
         if release.quarantined:
-            condition += " AND p.\"reason\" <> 'quarantined'"
+            condition += f" AND {self._processed('reason')} <> 'quarantined'"
         if release.filters:
             # A key whose row is released must not be held back because another of its rows was quarantined.
-            key = self.affixed('p."key"')
+            key = self.affixed(self._processed("key"))
+            target = self.dialect.qualified(self.read.target.ref)
             condition += (
-                f" AND {key} NOT IN (SELECT {self.target_text('x')} FROM {qualified(self.read.target.ref)} AS x "
+                f" AND {key} NOT IN (SELECT {self.target_text('x')} FROM {target} AS x "
                 f"WHERE {self.target_text('x')} IS NOT NULL AND {self.released('x')})"
             )
         return condition

@@ -31,6 +31,8 @@ from runner.ports.values import (
     LandingResult,
     LandingSpec,
     LandingStatement,
+    QueryScope,
+    QueryUsage,
     ReadQuery,
     Release,
     Row,
@@ -69,6 +71,8 @@ __all__ = [
     "LandingStatement",
     "Piece",
     "ProcessCall",
+    "QueryScope",
+    "QueryUsage",
     "ReadQuery",
     "Release",
     "Row",
@@ -133,14 +137,16 @@ class Warehouse(Protocol):
     def engine(self) -> str:
         """Name of the engine: duckdb, bigquery, postgres or memory."""
 
+    def scoped(self, scope: QueryScope) -> Warehouse:
+        """Return the same warehouse for the use of one step: what it sends bears the scope's names, where the engine
+        keeps them, and what that used is reported. Engines that know neither return themselves.
+        """
+
     async def inspect(self, tables: Sequence[TableRef]) -> Mapping[TableRef, TableShape]:
         """Return the shapes of those tables that exist, with one metadata query."""
 
     async def apply(self, changes: Sequence[TableChange]) -> None:
         """Carry out DDL."""
-
-    def column_type(self, declared: str) -> str:
-        """Return the engine's name for a declared column type, as `inspect` reports it."""
 
     def statement(self, query: ReadQuery) -> str:
         """Return the statement that `read` would send, with placeholders for values: for people."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,6 +57,34 @@ class Batch:
     checked: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryUsage:
+    """What one query or load job of the warehouse used, as far as the engine tells: bytes read and bytes billed,
+    slot milliseconds, and whether the answer came from its cache. `query_id`: the engine's name for it.
+    """
+
+    query_id: str
+    bytes_processed: int | None = None
+    bytes_billed: int | None = None
+    slot_ms: int | None = None
+    cache_hit: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryScope:
+    """For whom a warehouse works: one attempt (from 1) of one step. `report` is told, from any thread, what each query
+    used; it does not block.
+    """
+
+    pipeline_id: str
+    run_id: str
+    job_id: str
+    job_run_id: str
+    step_id: str
+    attempt: int
+    report: Callable[[QueryUsage], None]
+
+
 # --- reading ---------------------------------------------------------------------------------------------
 
 
@@ -76,7 +104,8 @@ class Release:
 class IncrementalRead:
     """The incremental part of a read, with its target resolved.
 
-    `job_id` and `step_id` own the remembered keys in `ops.processed_keys`.
+    `job_id` and `step_id` own the remembered keys in `ops.processed_keys`. `since`: of a read with a lookback, the
+    moment from which on rows of both sides are looked at; None: all of them.
     """
 
     spec: Incremental
@@ -84,6 +113,7 @@ class IncrementalRead:
     job_id: str
     step_id: str
     release: Release | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ project.
 pydantic-settings reads and merges; ours is what it lacks.
 
     models        what can be set
+    warehouses    the keys of each kind of warehouse
+    values        kinds of values
     connections   what functions get, and what in it is a secret
     notify        who is told when runs fail
     sources       where it is set: the library's sources, and how ours differ
@@ -17,18 +19,27 @@ pydantic-settings reads and merges; ours is what it lacks.
 """
 
 from runner.settings.connections import Connection
-from runner.settings.models import DuckDBSettings, RetrySettings, Settings, TimeoutSettings
+from runner.settings.models import RetrySettings, Settings, TimeoutSettings
 from runner.settings.notify import NotifySettings
 from runner.settings.places import ENV_PREFIX, SETTINGS_FILE, find_project
+from runner.settings.warehouses import (
+    BigQuerySettings,
+    DuckDBSettings,
+    PostgresSettings,
+    WarehouseSettings,
+)
 
 __all__ = [
     "ENV_PREFIX",
     "SETTINGS_FILE",
+    "BigQuerySettings",
     "Connection",
     "DuckDBSettings",
     "NotifySettings",
+    "PostgresSettings",
     "RetrySettings",
     "Settings",
     "TimeoutSettings",
+    "WarehouseSettings",
     "find_project",
 ]

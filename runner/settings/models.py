@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -16,65 +16,20 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from runner.clock import parse_duration
-from runner.errors import ConfigurationError
+from runner.errors import ConfigurationError, UsageError
 from runner.settings.connections import Connection
 from runner.settings.notify import NotifySettings
 from runner.settings.places import ENV_PREFIX, find_project
 from runner.settings.sources import sources_of
+from runner.settings.values import Count, Limit, Seconds, no_bool
 from runner.settings.variables import misspelt
+from runner.settings.warehouses import DuckDBSettings, WarehouseSettings
 
-PLANNED_WAREHOUSES = ("bigquery", "postgres")
-"""Kinds that a later version will know."""
-
-
-def _no_bool(value: object) -> object:
-    """Refuse true and false for a number; pydantic would count them as 1 and 0."""
-    if isinstance(value, bool):
-        raise ValueError(f"got {str(value).lower()}; expected a whole number")  # noqa: TRY004 - pydantic's protocol
-    return value
-
-
-def _seconds(value: object) -> object:
-    """Read a duration; text from an environment variable may be a bare number of seconds."""
-    if isinstance(value, str) and value.strip().replace(".", "", 1).isdecimal():
-        value = float(value)
-    return parse_duration(value)
-
-
-def _limit(value: object) -> object:
-    """Read a duration, or `none` for no limit: TOML and the environment have no other word for it."""
-    return None if value is None or value == "none" else _seconds(value)
-
-
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=1000)]
-Seconds = Annotated[float, BeforeValidator(_seconds)]
 ReceiverName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Limit = Annotated[float | None, BeforeValidator(_limit)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class DuckDBSettings(_Section):
-    """The embedded warehouse. `memory_limit` bounds DuckDB's own buffers; beyond it spills to
-    `temp_directory`.
-    """
-
-    kind: Literal["duckdb"] = "duckdb"
-    path: Annotated[str, Field(min_length=1)] = "warehouse.duckdb"
-    memory_limit: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)? ?(KB|MB|GB|KiB|MiB|GiB)$")] = "160MB"
-    threads: Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=256)] | None = None
-    temp_directory: Annotated[str, Field(min_length=1)] = "tmp"
-    max_connections: Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=256)] = 16
-
-    @field_validator("kind", mode="before")
-    @classmethod
-    def _kind_is_here(cls, value: object) -> object:
-        if value in PLANNED_WAREHOUSES:
-            raise ValueError(f"this version has no warehouse of kind {value!r}; expected duckdb")
-        return value
 
 
 class TimeoutSettings(_Section):
@@ -118,9 +73,9 @@ class Settings(BaseSettings):
     state_dir: Path = Path("var")
     max_workers: Count | None = None
     processes: Count | None = None
-    batch_rows: Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=1_000_000)] = 10_000
-    stage_bytes: Annotated[int, BeforeValidator(_no_bool), Field(ge=1_000_000)] = 64_000_000
-    warehouse: DuckDBSettings = DuckDBSettings()
+    batch_rows: Annotated[int, BeforeValidator(no_bool), Field(ge=1, le=1_000_000)] = 10_000
+    stage_bytes: Annotated[int, BeforeValidator(no_bool), Field(ge=1_000_000)] = 64_000_000
+    warehouse: WarehouseSettings = DuckDBSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     retries: RetrySettings = RetrySettings()
     queues: Annotated[dict[str, Count], Field(validate_default=True)] = {}
@@ -157,7 +112,9 @@ class Settings(BaseSettings):
 
     @property
     def warehouse_path(self) -> Path:
-        """The DuckDB file, absolute."""
+        """The DuckDB file, absolute. Raises `UsageError` for a warehouse that is no file."""
+        if not isinstance(self.warehouse, DuckDBSettings):
+            raise UsageError(f"the warehouse of kind {self.warehouse.kind} is not a file")
         return self.state_dir / Path(self.warehouse.path).expanduser()
 
     @property

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from runner.clock import parse_duration
+from runner.settings.values import Seconds
 
-
-def _seconds(value: object) -> object:
-    """Read a duration; text from an environment variable may be a bare number of seconds."""
-    if isinstance(value, str) and value.strip().replace(".", "", 1).isdecimal():
-        value = float(value)
-    return parse_duration(value)
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds)]
 Word = Annotated[str, Field(min_length=1)]
 
 

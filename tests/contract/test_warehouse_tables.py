@@ -21,7 +21,7 @@ CHANGED = table(
 async def changes(lab: Lab, spec: object) -> list[TableChange]:
     """Return the changes that one declaration asks for."""
     assert isinstance(spec, type(EVENTS))
-    return plan_changes([spec], await lab.warehouse.inspect([spec.ref]), lab.warehouse.column_type)
+    return plan_changes([spec], await lab.warehouse.inspect([spec.ref]), lab.dialect)
 
 
 async def test_what_is_declared_is_created_once_with_its_types(open_lab: OpenLab) -> None:
@@ -29,7 +29,7 @@ async def test_what_is_declared_is_created_once_with_its_types(open_lab: OpenLab
         shapes = await lab.warehouse.inspect([TYPES.ref, TableRef("lab", "nowhere")])
         assert list(shapes) == [TYPES.ref]
         assert dict(shapes[TYPES.ref].columns) == {
-            column.name: lab.warehouse.column_type(column.type) for column in TYPES.columns
+            column.name: lab.dialect.types[column.type] for column in TYPES.columns
         }
         assert await changes(lab, TYPES) == []
         assert {column.type for column in TYPES.columns} == set(COLUMN_TYPES)

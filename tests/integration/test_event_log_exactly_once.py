@@ -94,7 +94,7 @@ def test_a_flush_that_fails_fails_no_run_and_the_next_one_makes_up_for_it(
     pending: list[list[str]] = []
 
     async def execute() -> list[PipelineRun]:
-        warehouse = AwayForEvents(settings.warehouse_path, settings.warehouse)
+        warehouse = AwayForEvents(settings.warehouse_path)
         async with PipelineRunner.open(settings, warehouse=warehouse) as pipelines:
             runs = []
             for _ in range(2):

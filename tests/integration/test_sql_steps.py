@@ -19,6 +19,7 @@ from runner.operations.plan import JobOutline, counted_outline
 from runner.pipeline_runner import PipelineRunner
 from runner.ports import Release
 from runner.records import RunRecord, Status
+from runner.settings import DuckDBSettings
 from runner.specs import Filter
 from runner.testing import MemoryWarehouse
 from tests.projects import (
@@ -362,7 +363,7 @@ def test_a_kill_between_statement_and_commit_leaves_nothing_and_the_next_run_lan
     )
     config = shop.root / "configs" / "runner.toml"
     config.write_text(config.read_text() + '[warehouse]\nkind = "duckdb"\nmemory_limit = "100MB"\n')
-    spilled = shop.settings().warehouse_path.parent / shop.settings().warehouse.temp_directory
+    spilled = shop.settings().warehouse_path.parent / DuckDBSettings().temp_directory
     command = [sys.executable, "-m", "runner", "--project", str(shop.root), "run", "job", "--set"]
     with subprocess.Popen([*command, "rows=60000000"], cwd=REPOSITORY, stderr=subprocess.PIPE) as child:
         while child.poll() is None and not any(spilled.glob("duckdb_temp*")):

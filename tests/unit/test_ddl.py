@@ -15,11 +15,6 @@ from tests.warehouse_lab import EVENTS, TABLES
 COLUMNS = {"id": "VARCHAR", "binding": "VARCHAR", "n": "BIGINT", "ts": "TIMESTAMP WITH TIME ZONE"}
 
 
-def duckdb_type(declared: str) -> str:
-    """Return DuckDB's name of a type."""
-    return DUCKDB.types[declared]
-
-
 def test_the_engine_s_tables_are_its_own_and_typed() -> None:
     assert {spec.dataset for spec in ENGINE_TABLES} == {ENGINE_DATASET}
     assert EVENT_LOG.column_names == (
@@ -31,7 +26,7 @@ def test_the_engine_s_tables_are_its_own_and_typed() -> None:
 
 
 def test_statements_parse_and_make_each_schema_once() -> None:
-    texts = list(statements(plan_changes([*TABLES, *ENGINE_TABLES], {}, duckdb_type), DUCKDB))
+    texts = list(statements(plan_changes([*TABLES, *ENGINE_TABLES], {}, DUCKDB), DUCKDB))
     assert texts[:2] == ['CREATE SCHEMA IF NOT EXISTS "lab"', 'CREATE SCHEMA IF NOT EXISTS "ops"']
     assert len(texts) == 2 + len(TABLES) + len(ENGINE_TABLES)
     for text in texts:
@@ -46,24 +41,24 @@ def test_required_columns_are_not_null_and_keys_have_no_constraint() -> None:
 
 def test_names_are_compared_without_case_as_engines_do() -> None:
     shape = TableShape(ref=EVENTS.ref, columns={name.upper(): found for name, found in COLUMNS.items()})
-    assert plan_changes([EVENTS], {EVENTS.ref: shape}, duckdb_type) == []
+    assert plan_changes([EVENTS], {EVENTS.ref: shape}, DUCKDB) == []
 
 
 def test_a_view_is_never_altered() -> None:
     shape = TableShape(ref=EVENTS.ref, columns={"id": "VARCHAR", "n": "HUGEINT"}, is_view=True)
     with pytest.raises(TableMismatch) as caught:
-        plan_changes([EVENTS], {EVENTS.ref: shape}, duckdb_type)
+        plan_changes([EVENTS], {EVENTS.ref: shape}, DUCKDB)
     told = [str(caught.value), *caught.value.__notes__]
     assert ["add binding to the view" in told[0], 'CAST("n" AS BIGINT)' in told[1], "add ts" in told[2]] == [
         True
     ] * 3
     whole = TableShape(ref=EVENTS.ref, columns=COLUMNS, is_view=True)
-    assert plan_changes([EVENTS], {EVENTS.ref: whole}, duckdb_type) == []
+    assert plan_changes([EVENTS], {EVENTS.ref: whole}, DUCKDB) == []
 
 
 def test_every_difference_of_every_table_is_told_at_once() -> None:
     shapes = {spec.ref: TableShape(ref=spec.ref, columns={}) for spec in ENGINE_TABLES}
     with pytest.raises(TableMismatch) as caught:
-        plan_changes(ENGINE_TABLES, shapes, duckdb_type)
+        plan_changes(ENGINE_TABLES, shapes, DUCKDB)
     required = sum(column.required for spec in ENGINE_TABLES for column in spec.columns)
     assert 1 + len(caught.value.__notes__) == required

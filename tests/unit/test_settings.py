@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from runner.errors import ConfigurationError, UsageError
-from runner.settings import Settings, find_project
+from runner.settings import DuckDBSettings, Settings, find_project
 
 CANARY = "canary-7f3a"
 Load = Callable[..., Settings]
@@ -68,6 +68,7 @@ def test_later_sources_win_key_by_key(load: Load, tmp_path: Path) -> None:
         },
         warehouse={"path": "argument.db"},
     )
+    assert isinstance(settings.warehouse, DuckDBSettings)
     assert settings.warehouse.path == "argument.db"
     assert settings.warehouse.threads == 2
     assert settings.warehouse.memory_limit == "2GB"

@@ -73,11 +73,11 @@ SHAPES: dict[str, Shape] = {
     "_filters": _filters,
     "_member": _or_null,
     "parse_duration": _duration,
-    "_seconds": _duration,
-    "_limit": _limit,
+    "seconds": _duration,
+    "limit": _limit,
     # These only word a refusal, or put a value into its final form.
     **dict.fromkeys(
-        ("_filter_op", "_incremental_mode", "_join_key_suffix", "_no_bool", "_kind_is_here", "_shipped_queues",
+        ("_filter_op", "_incremental_mode", "_join_key_suffix", "no_bool", "duckdb_unless_named", "_shipped_queues",
          "_by_engine", "_bound_value", "_not_the_engine", "_not_the_project", "_in_the_project"),
         _same,
     ),

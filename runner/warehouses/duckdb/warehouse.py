@@ -21,6 +21,7 @@ from runner.ports import (
     IncrementalRead,
     KeyProfile,
     LandingSpec,
+    QueryScope,
     ReadQuery,
     Row,
     Statement,
@@ -88,6 +89,10 @@ class DuckDBWarehouse:
         """`duckdb`."""
         return DUCKDB.name
 
+    def scoped(self, scope: QueryScope) -> Self:
+        """Return itself: DuckDB counts no bytes and keeps no names of queries."""
+        return self
+
     async def inspect(self, tables: Sequence[TableRef]) -> Mapping[TableRef, TableShape]:
         """Return the shapes of those tables that exist, with one query."""
         found = await self._calls.once(lambda cursor: shapes.inspect(cursor, tables))
@@ -102,10 +107,6 @@ class DuckDBWarehouse:
             await self._calls.once(lambda cursor: shapes.apply(self._database, cursor, changes))
             for change in changes:
                 self._known.pop(change.table.ref, None)
-
-    def column_type(self, declared: str) -> str:
-        """Return DuckDB's name for a declared type."""
-        return DUCKDB.types[declared]
 
     def statement(self, query: ReadQuery) -> str:
         """Return the SQL of a read, with `$name` for values."""

@@ -1,0 +1,43 @@
+"""BigQuery's GoogleSQL."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from runner.sql.dialect import Dialect
+
+BIGQUERY = Dialect(
+    name="bigquery",
+    # As INFORMATION_SCHEMA.COLUMNS writes them.
+    types=MappingProxyType(
+        {
+            "string": "STRING",
+            "int64": "INT64",
+            "float64": "FLOAT64",
+            "numeric": "NUMERIC",
+            "bool": "BOOL",
+            "timestamp": "TIMESTAMP",
+            "date": "DATE",
+            "json": "JSON",
+            "bytes": "BYTES",
+        }
+    ),
+    placeholder="@{name}",
+    cast=frozenset(),
+    texts=MappingProxyType(
+        {
+            "string": "{}",
+            "json": "TO_JSON_STRING({})",
+            "int64": "CAST({} AS STRING)",
+            "float64": "CAST({} AS STRING)",
+            "numeric": "FORMAT('%.9f', {})",
+            "bool": "CAST({} AS STRING)",
+            "timestamp": "FORMAT_TIMESTAMP('%Y-%m-%dT%H:%M:%E6SZ', {}, 'UTC')",
+            "date": "CAST({} AS STRING)",
+            "bytes": "UPPER(TO_HEX({}))",
+        }
+    ),
+    part=r"""'"' || REPLACE(REPLACE({}, '\\', '\\\\'), '"', '\\"') || '"'""",
+    is_nan="IS_NAN({})",
+    quotes="`",
+)
