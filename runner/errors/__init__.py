@@ -13,7 +13,10 @@
     │   ├── WarehouseUnavailable                                                       unavailable   retry
     │   ├── WriteConflict                                                              conflict      retry
     │   ├── AuthenticationFailed                                                       auth
-    │   ├── QuotaExceeded                                                              quota         retry
+    │   │   └── PermissionDenied                                                       auth
+    │   ├── QuotaExceeded       a rate limit or a quota                                quota         retry
+    │   ├── ObjectNotFound      a table, dataset, database, project                    not_found
+    │   ├── CostLimitExceeded   the query would bill more bytes than it may            cost
     │   ├── ResourceExhausted   out of memory                                          resource
     │   └── DiskFull                                                                   disk_full
     ├── SourceError             what a source outside answered (mail server, HTTP API) source
@@ -26,7 +29,8 @@
     └── RunFailed               raised by `PipelineRun.raise_for_status`               as its first failure
 
 `category` is a stable word: it stands in records, events and exit codes. `retryable` says whether the same
-call may succeed a moment later; what is unknown is terminal. Errors carry fields and make their text from them.
+call may succeed a moment later, `retry_after` how long to wait before where somebody told; what is unknown is
+terminal. Errors carry fields and make their text from them.
 
     engine      the root, and what the engine itself says      functions   of functions, processes and rows
     answers     of warehouses and sources                      judging     category, retry, near names
@@ -36,7 +40,10 @@ from __future__ import annotations
 
 from runner.errors.answers import (
     AuthenticationFailed,
+    CostLimitExceeded,
     DiskFull,
+    ObjectNotFound,
+    PermissionDenied,
     QuotaExceeded,
     ResourceExhausted,
     SourceBusy,
@@ -74,10 +81,10 @@ from runner.errors.judging import (
 )
 
 __all__ = [
-    "AuthenticationFailed", "BadRows", "CheckFailed", "ConfigurationError", "DamagedRecord", "DiskFull",
-    "FunctionFailed", "HeldByAnother", "Problem", "QuotaExceeded", "ResourceExhausted", "RunFailed",
-    "RunNotFound", "RunPipelineError", "SourceBusy", "SourceDenied", "SourceError", "SourceUnavailable",
-    "TableMismatch", "TimeLimitExceeded", "UncleanCancel", "UsageError", "WarehouseError",
-    "WarehouseUnavailable", "WorkerFailed", "WriteConflict", "category_of", "did_you_mean",
-    "is_retryable", "text_of",
+    "AuthenticationFailed", "BadRows", "CheckFailed", "ConfigurationError", "CostLimitExceeded",
+    "DamagedRecord", "DiskFull", "FunctionFailed", "HeldByAnother", "ObjectNotFound", "PermissionDenied",
+    "Problem", "QuotaExceeded", "ResourceExhausted", "RunFailed", "RunNotFound", "RunPipelineError",
+    "SourceBusy", "SourceDenied", "SourceError", "SourceUnavailable", "TableMismatch", "TimeLimitExceeded",
+    "UncleanCancel", "UsageError", "WarehouseError", "WarehouseUnavailable", "WorkerFailed", "WriteConflict",
+    "category_of", "did_you_mean", "is_retryable", "text_of",
 ]  # fmt: skip

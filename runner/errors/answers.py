@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from runner.errors.engine import RunPipelineError
 
 
 class WarehouseError(RunPipelineError):
     """What a warehouse answered. `statement` is the head of the SQL it was asked, without values.
 
-    `step_id` and `place` (`file:line`) are set where the SQL is that of a step of the project.
+    `hint` says what to do about it; without one of its own an error has that of its class. `retry_after`: seconds that
+    the warehouse asked us to wait. `step_id` and `place` (`file:line`) are set where the SQL is that of a step of the
+    project.
     """
 
     category = "query"
+    usual_hint: ClassVar[str] = ""
 
-    def __init__(self, engine: str, message: str, *, statement: str = "", hint: str = "") -> None:
-        super().__init__(engine, message, statement, hint)
+    def __init__(
+        self,
+        engine: str,
+        message: str,
+        *,
+        statement: str = "",
+        hint: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(engine, message, statement, hint, retry_after)
         self.engine = engine
         self.message = message
         self.statement = statement
-        self.hint = hint
+        self.hint = hint or self.usual_hint
+        self.retry_after = retry_after
         self.step_id = ""
         self.place = ""
 
@@ -45,9 +59,16 @@ class WriteConflict(WarehouseError):
 
 
 class AuthenticationFailed(WarehouseError):
-    """The warehouse does not know us, or does not let us."""
+    """The warehouse does not know us, or does not let us (see `PermissionDenied`)."""
 
     category = "auth"
+    usual_hint = "check the credentials that [warehouse] names"
+
+
+class PermissionDenied(AuthenticationFailed):
+    """The warehouse knows us, but does not let us."""
+
+    usual_hint = "the account needs a right that it does not have"
 
 
 class QuotaExceeded(WarehouseError):
@@ -55,6 +76,43 @@ class QuotaExceeded(WarehouseError):
 
     category = "quota"
     retryable = True
+    usual_hint = "fewer jobs at once ask for less: max_workers, or a queue"
+
+
+class ObjectNotFound(WarehouseError):
+    """A table, dataset, database or project that the statement names is not there, or not for us to see."""
+
+    category = "not_found"
+    usual_hint = "run-pipeline plan shows what is missing"
+
+
+class CostLimitExceeded(WarehouseError):
+    """The warehouse refused a query because it would cost more than it may. `limit` is what it may bill, `needed` what
+    it would, both in bytes; None where the warehouse does not tell.
+    """
+
+    category = "cost"
+    usual_hint = "narrow what the step reads, or raise the limit"
+
+    def __init__(
+        self,
+        engine: str,
+        *,
+        limit: int | None = None,
+        needed: int | None = None,
+        statement: str = "",
+        hint: str = "",
+    ) -> None:
+        bound = "its limit" if limit is None else f"its limit of {limit:,} bytes"
+        would = "more bytes" if needed is None else f"{needed:,} bytes or more"
+        super().__init__(
+            engine,
+            f"the query would bill {would}, over {bound}; it was not run",
+            statement=statement,
+            hint=hint,
+        )
+        self.limit = limit
+        self.needed = needed
 
 
 class ResourceExhausted(WarehouseError):
@@ -64,7 +122,7 @@ class ResourceExhausted(WarehouseError):
 
 
 class DiskFull(WarehouseError):
-    """No space left for the warehouse file, its temporary files or the run store."""
+    """No space left for the warehouse, its temporary files or the run store."""
 
     category = "disk_full"
 

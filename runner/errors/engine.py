@@ -8,10 +8,13 @@ from typing import Any, ClassVar
 
 
 class RunPipelineError(Exception):
-    """Root of the tree. `category` and `retryable` are facts of the class."""
+    """Root of the tree. `category` and `retryable` are facts of the class. `retry_after`: seconds that whoever refused
+    asked us to wait before the next try; None where nothing was said.
+    """
 
     category: ClassVar[str] = "bug"
     retryable: ClassVar[bool] = False
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
