@@ -9,7 +9,7 @@ can win.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Stage:
         self.name = name
         self.rows = 0
         self.memory = 0
+        self._bytes = 0
         self.schema = schema
         self._numbered = schema.append(pa.field(NUMBER, pa.int64()))
         self._folder = folder
@@ -56,7 +57,9 @@ class Stage:
         numbers = pa.arange(self.rows, self.rows + batch.num_rows)
         self._batches.append(pa.RecordBatch.from_arrays([*batch.columns, numbers], schema=self._numbered))
         self.rows += batch.num_rows
-        self.memory += batch.nbytes + numbers.nbytes
+        size = batch.nbytes + numbers.nbytes
+        self.memory += size
+        self._bytes += size
 
     def spill(self) -> None:
         """Move what is in memory to the file. Blocks. After an error the stage can only be cleared."""
@@ -71,11 +74,15 @@ class Stage:
         self.memory = 0
 
     @contextmanager
-    def relation(self, cursor: Cursor, columns: Sequence[str] | None = None) -> Iterator[None]:
+    def relation(
+        self, cursor: Cursor, columns: Sequence[str] | None = None, *, batch_rows: int | None = None
+    ) -> Iterator[None]:
         """Make the rows (of some columns) readable as the relation `name` on this cursor, by one statement, once.
-        Blocks.
+        `batch_rows`: in batches of exactly so many, and a last one; None: as they were staged. Blocks.
         """
         reader = self._reader(columns)
+        if batch_rows is not None:
+            reader = pa.RecordBatchReader.from_batches(reader.schema, in_batches_of(batch_rows, reader))
         cursor.register(self.name, reader)
         try:
             yield
@@ -89,6 +96,11 @@ class Stage:
         finally:
             reader.close()
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a staged row, on average; 0 without rows."""
+        return self._bytes // self.rows if self.rows else 0
+
     def clear(self) -> None:
         """Forget the rows and remove the files. Blocks."""
         self._close_writer()
@@ -99,6 +111,7 @@ class Stage:
         self._damage = None
         self.rows = 0
         self.memory = 0
+        self._bytes = 0
 
     def _open_writer(self) -> pa.ipc.RecordBatchStreamWriter:
         if self._writer is None:
@@ -149,3 +162,23 @@ def _open(file: Path, positions: list[int]) -> pa.RecordBatchReader:
         options=pa.ipc.IpcReadOptions(included_fields=positions),
         memory_pool=pa.system_memory_pool(),
     )
+
+
+def in_batches_of(rows: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Cut and join batches anew."""
+    waiting: list[pa.RecordBatch] = []
+    missing = rows
+    for batch in batches:
+        while batch.num_rows >= missing:
+            yield _joined([*waiting, batch.slice(0, missing)])
+            batch, missing = batch.slice(missing), rows
+            waiting.clear()
+        if batch.num_rows:
+            waiting.append(batch)
+            missing -= batch.num_rows
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.concat_batches(batches, memory_pool=pa.system_memory_pool())
