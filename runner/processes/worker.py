@@ -20,6 +20,7 @@ from runner.functions import Drained, Function, call_batch, drain_rows, load_fun
 from runner.processes import wire
 from runner.types import Column, RowEncoder, SchemaMismatch
 from runner.types.shapes import decode_arrow
+from runner.types.values import EPOCH
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -161,12 +162,18 @@ def main(descriptor: int) -> None:
     channel.set_inheritable(False)
     os.register_at_fork(after_in_child=channel.close)
     threading.Thread(target=_end_with_the_runner, args=(descriptor,), daemon=True).start()
+    _warm_up()
     with suppress(BrokenPipeError, ConnectionResetError):  # the runner is gone, or wants no more
         serve(channel)
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):  # a function may have closed it
             stream.flush()
     os._exit(0)  # tearing down Arrow takes longer than a small batch
+
+
+def _warm_up() -> None:
+    """Load Arrow while the runner still opens the warehouse: the first batch need not wait for it."""
+    RowEncoder([Column("at", "timestamp")]).encode_columns({"at": [EPOCH]}, 1)
 
 
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL

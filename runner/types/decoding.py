@@ -75,7 +75,9 @@ def _times(array: pa.Array, name: str) -> list[Any]:
 
     if getattr(array.type, "tz", None) is None:
         raise UndecodableValue(name, f"{array.type} values", "times with a time zone")
-    ticks: list[Any] = array.cast(arrow_type("timestamp")).view(pa.int64()).to_pylist()
+    wanted = arrow_type("timestamp")
+    times = array if array.type == wanted else array.cast(wanted)  # a cast loads `pyarrow.compute`
+    ticks: list[Any] = times.view(pa.int64()).to_pylist()
     try:
         if array.null_count:
             return [None if tick is None else EPOCH + timedelta(0, 0, tick) for tick in ticks]
