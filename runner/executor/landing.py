@@ -154,7 +154,7 @@ def rows_by_table(spec: LandingSpec, result: LandingResult) -> dict[str, int]:
 
 
 def _match_notices(match: KeyMatch) -> Iterator[Notice]:
-    if match.read and match.staged and not match.matched:
+    if match.ineffective:
         message = (
             f"none of the {match.staged} keys written matches any of the {match.read} keys read, so every run will"
             f" read these rows again: read {_some(match.read_samples)} against written {_some(match.staged_samples)}"

@@ -286,7 +286,7 @@ class BadRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyMatch:
     """How the keys read stand to the keys landed, for one tracked read. Counts are distinct keys; samples as
-    text. `read` > 0, `staged` > 0 and `matched` == 0 is an ineffective incremental read.
+    text.
     """
 
     step_id: str
@@ -297,6 +297,11 @@ class KeyMatch:
     null_keys: int
     read_samples: tuple[str, ...] = ()
     staged_samples: tuple[str, ...] = ()
+
+    @property
+    def ineffective(self) -> bool:
+        """Whether rows were staged without one key in common with what was read: the keys do not fit each other."""
+        return self.read > 0 and self.staged > 0 and self.matched == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
