@@ -13,6 +13,25 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from tests.servers.fixtures import (
+    new_postgres_database,
+    postgres_database,
+    postgres_server,
+    postgres_servers,
+    private_postgres,
+    proxy_to,
+)
+from tests.servers.required import add_option
+
+__all__ = [
+    "new_postgres_database",
+    "postgres_database",
+    "postgres_server",
+    "postgres_servers",
+    "private_postgres",
+    "proxy_to",
+]
+
 ROOT = Path(__file__).parents[1]
 ON_DEMAND = ("perf", "chaos")
 """Markers whose tests run only when the option of the same name is given."""
@@ -25,11 +44,12 @@ FAILED_CHECKS = "RUN_PIPELINE_FAILED_CHECKS"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --perf, --chaos and --thorough."""
+    """Add --perf, --chaos, --thorough and --require."""
     group = parser.getgroup("run-pipeline")
     group.addoption("--perf", action="store_true", help="also run what measures time and memory")
     group.addoption("--chaos", action="store_true", help="also run kills, full disks and cut connections")
     group.addoption("--thorough", action="store_true", help="try ten times as many examples of each law")
+    add_option(group)
 
 
 def pytest_configure(config: pytest.Config) -> None:

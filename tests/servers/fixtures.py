@@ -1,0 +1,94 @@
+"""The servers as fixtures, for all tests. A server that cannot be had: a skip, or with `--require` a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.servers.debian_packages import NotToBeHadError
+from tests.servers.places import new_folder
+from tests.servers.postgres import PostgresDatabase, PostgresProcess, PostgresServer
+from tests.servers.required import run_of, unavailable
+from tests.servers.shared import shared_server
+from tests.servers.tcp_proxy import TcpProxy
+
+NEWEST = 18
+
+
+@pytest.fixture(scope="session")
+def postgres_servers(request: pytest.FixtureRequest) -> Callable[[int], PostgresServer]:
+    """`postgres_servers(15)`: the server of a version, one for all processes of the run, started when asked for."""
+
+    @cache
+    def found(version: int) -> PostgresServer | NotToBeHadError:
+        try:
+            made = shared_server(run_of(request.config), f"postgres-{version}")
+        except NotToBeHadError as error:
+            return error
+        return PostgresServer(made["version"], made["port"], Path(made["folder"]))
+
+    def server(version: int) -> PostgresServer:
+        result = found(version)
+        if isinstance(result, NotToBeHadError):
+            unavailable(request.config, "postgres", result)
+        return result
+
+    return server
+
+
+@pytest.fixture
+def postgres_server(
+    request: pytest.FixtureRequest, postgres_servers: Callable[[int], PostgresServer]
+) -> PostgresServer:
+    """PostgreSQL 18; `@pytest.mark.parametrize("postgres_server", [15, 18], indirect=True)` for several."""
+    return postgres_servers(getattr(request, "param", NEWEST))
+
+
+@pytest.fixture
+def postgres_database(postgres_server: PostgresServer) -> Iterator[PostgresDatabase]:
+    """An empty database of `postgres_server`."""
+    with postgres_server.database() as database:
+        yield database
+
+
+@pytest.fixture
+def new_postgres_database(
+    postgres_servers: Callable[[int], PostgresServer],
+) -> Iterator[Callable[[int], PostgresDatabase]]:
+    """`new_postgres_database(15)`: a further empty database, of any version, dropped after the test."""
+    with ExitStack() as made:
+        yield lambda version: made.enter_context(postgres_servers(version).database())
+
+
+@pytest.fixture
+def private_postgres(request: pytest.FixtureRequest) -> Iterator[Callable[[int], PostgresProcess]]:
+    """`private_postgres(18)`: a started server of this test alone, to be stopped, killed and restarted."""
+    with ExitStack() as started:
+
+        def start(version: int = NEWEST) -> PostgresProcess:
+            try:
+                process = PostgresProcess(version, new_folder("pg"))
+            except NotToBeHadError as error:
+                unavailable(request.config, "postgres", error)
+            started.callback(process.remove)
+            process.start()
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def proxy_to() -> Iterator[Callable[[int], TcpProxy]]:
+    """`proxy_to(server.port)`: a TCP proxy in front of a server on loopback, whose connections can be broken."""
+    with ExitStack() as started:
+
+        def proxied(port: int) -> TcpProxy:
+            proxy = TcpProxy(("127.0.0.1", port))
+            started.callback(proxy.close)
+            return proxy
+
+        yield proxied
