@@ -7,12 +7,28 @@ it prints, as the last stage: after exceptions were rendered, so it knows a secr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 MASK = "***"
 SHORTEST = 4
 """Shorter secrets are left alone: masking every `a` would hide nothing and make output unreadable."""
+
+
+_KEYS = r"(?:ssl)?(?:password|passwd|passphrase)|oauth_client_secret"
+_PASSWORDS = (
+    # scheme://user:PASSWORD@host, all to the last @ of the host's part: who writes one into a password is in error.
+    re.compile(r"^(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^/?#@:]*:)(?P<secret>[^@]*(?:@[^/?#@]*(?=@))*)(?=@)"),
+    # …?password=PASSWORD&… of a URI.
+    re.compile(rf"(?P<before>[?&](?:{_KEYS})=)(?P<secret>[^&#\s]+)", re.IGNORECASE),
+    # password = 'PASSWORD' of a connection text, quotes and backslashes as in libpq.
+    re.compile(
+        rf"(?P<before>(?:^|[\s;])(?:{_KEYS})\s*=\s*)(?P<secret>'(?:[^'\\]|\\.)*'?|[^\s'](?:[^\s\\]|\\.)*)",
+        re.IGNORECASE | re.DOTALL,
+    ),
+)
+"""Where a password stands in a connection text or URI."""
 
 
 class Redactor:
@@ -53,10 +69,13 @@ class Redactor:
 
 
 def secret_values(value: Any) -> Iterator[str]:
-    """Yield the plain text of every secret within settings: models, mappings, sequences, to any depth."""
+    """Yield the plain text of every secret within settings: models, mappings, sequences, to any depth. A password
+    inside of one (of a URL, or a connection text) is one of its own.
+    """
     if hasattr(value, "get_secret_value"):
-        secret = value.get_secret_value()
-        yield secret if isinstance(secret, str) else str(secret)
+        secret = str(value.get_secret_value())
+        yield secret
+        yield from passwords_in(secret)
     elif hasattr(type(value), "model_fields"):
         for name, _ in value:
             yield from secret_values(getattr(value, name))
@@ -66,6 +85,28 @@ def secret_values(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from secret_values(item)
+
+
+def passwords_in(text: str) -> Iterator[str]:
+    """Yield the passwords in a connection text (`host=h password=p`) or URI (`scheme://user:p@host`), as they stand
+    there and as they are meant.
+    """
+    from urllib.parse import unquote
+
+    for pattern in _PASSWORDS:
+        for found in pattern.finditer(text):
+            secret = found["secret"]
+            yield secret
+            yield secret.partition(";")[0]
+            yield unquote(secret)
+            yield re.sub(r"\\(.)", r"\1", secret.removeprefix("'").removesuffix("'"), flags=re.DOTALL)
+
+
+def without_passwords(text: str) -> str:
+    """Return a connection text or URI with its passwords masked."""
+    for pattern in _PASSWORDS:
+        text = pattern.sub(rf"\g<before>{MASK}", text)
+    return text
 
 
 def _spellings(secret: str) -> set[str]:

@@ -10,9 +10,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings
 
 from runner.errors import Problem, did_you_mean
+from runner.redaction import without_passwords
 from runner.settings.origins import Origins
 from runner.settings.places import ENV_PREFIX
 from runner.settings.toml_lines import Keys
+from runner.settings.warehouses import KINDS
 
 _EXPECTED = {
     "string_type": "text",
@@ -21,6 +23,7 @@ _EXPECTED = {
     "int_from_float": "a whole number",
     "finite_number": "a whole number",
     "model_type": "keys with values",
+    "model_attributes_type": "keys with values",
     "dict_type": "keys with values",
     "path_type": "a path",
 }
@@ -31,27 +34,49 @@ def problems_of(
 ) -> list[Problem]:
     """Return pydantic's errors as problems, each at the place that its value came from."""
     origins = Origins(settings, folder, arguments)
-    items = error.errors(include_url=False)
-    if any(item["loc"] == ("warehouse", "kind") for item in items):
-        # The other keys are those of a kind that does not exist.
-        items = [item for item in items if item["loc"][0] != "warehouse" or item["loc"][1:] == ("kind",)]
-    return [_problem(settings, item, origins) for item in items]
+    return [_problem(settings, item, origins) for item in error.errors(include_url=False)]
 
 
 def _problem(settings: type[BaseModel], item: Any, origins: Origins) -> Problem:
-    keys = tuple(str(part) for part in item["loc"])
+    keys, kind = _place(item)
     place = origins.of(keys)
     path = ".".join(keys)
     variable = f"{ENV_PREFIX}{path.upper()}"
     if item["type"] == "extra_forbidden":
-        names = _names_at(settings, keys[:-1])
+        if other := _other_kind(kind, keys):
+            return place.problem(f"not a setting of kind {kind}, {other}", path=path)
+        names = sorted(KINDS[kind].model_fields) if kind else _names_at(settings, keys[:-1])
         hint = did_you_mean(keys[-1], names)
         expected = "" if hint else f"one of {', '.join(names)}"
         return place.problem("unknown setting", path=path, expected=expected, hint=hint)
-    if item["type"] in ("model_type", "dict_type") and place.file.upper().endswith(f" {variable}"):
+    is_section = item["type"] in ("model_type", "model_attributes_type", "dict_type")
+    if is_section and place.file.upper().endswith(f" {variable}"):
         return place.problem("not a JSON object", path=path, expected=f"{variable}__KEY, or JSON")
-    message, expected = _words(item, show=keys[0] != "connections")
+    message, expected = _words(item, show=not _is_secret(keys))
     return place.problem(message, path=path, expected=expected)
+
+
+def _place(item: Any) -> tuple[Keys, str]:
+    """Return the keys of an error as they are written, and the kind of warehouse that its model is ("" for others).
+
+    pydantic puts the kind between the section and its keys.
+    """
+    keys = tuple(str(part) for part in item["loc"])
+    if item["type"] == "union_tag_invalid":
+        return (*keys, "kind"), ""
+    if keys[0] == "warehouse" and len(keys) > 1:
+        return (keys[0], *keys[2:]), keys[1]
+    return keys, ""
+
+
+def _other_kind(kind: str, keys: Keys) -> str:
+    """Say which kinds of warehouse have a key that `kind` has not; "" when none does."""
+    others = [other for other, model in KINDS.items() if kind and keys[-1] in model.model_fields]
+    return f"but of {' and '.join(others)}" if others else ""
+
+
+def _is_secret(keys: Keys) -> bool:
+    return keys[0] == "connections" or (keys[0] == "warehouse" and keys[-1] in ("dsn", "password"))
 
 
 def _names_at(model: type[BaseModel], keys: Keys) -> list[str]:
@@ -70,6 +95,8 @@ def _names_at(model: type[BaseModel], keys: Keys) -> list[str]:
 def _words(item: Any, *, show: bool) -> tuple[str, str]:
     """Return message and expectation of one of pydantic's errors; `show` lets the message hold the value."""
     value = item["input"]
+    if isinstance(value, str):
+        value = without_passwords(value)
     shown = repr(value)[:80] if show and isinstance(value, str | int | float) else f"a {type(value).__name__}"
     context = item.get("ctx", {})
     match item["type"]:
@@ -82,6 +109,8 @@ def _words(item: Any, *, show: bool) -> tuple[str, str]:
             return f"{shown} is too large", f"at most {context['le']}"
         case "literal_error":
             return f"got {shown}", str(context["expected"]).replace("'", "")
+        case "union_tag_invalid":
+            return f"got {str(context['tag'])[:80]!r}", str(context["expected_tags"]).replace("'", "")
         case "string_pattern_mismatch" | "string_too_short":
             return f"got {shown}", "for example 500MB, 2GB" if "GB" in str(context) else "a name"
         case kind if kind in _EXPECTED:

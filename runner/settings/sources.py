@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from pydantic_settings import (
     BaseSettings,
@@ -154,7 +154,10 @@ def keys_of(name: str) -> Keys | None:
 def is_too_deep(settings: type[BaseSettings], keys: Keys) -> bool:
     """Tell whether `keys` look for keys in a single value (`MAX_WORKERS__X`); the library skips such names."""
     annotation = settings.model_fields[keys[0]].annotation
-    return len(keys) > 1 and get_origin(annotation) is not dict and not hasattr(annotation, "model_fields")
+    has_keys = get_origin(annotation) is dict or any(
+        hasattr(choice, "model_fields") for choice in (annotation, *get_args(annotation))
+    )
+    return len(keys) > 1 and not has_keys
 
 
 def respelt(values: dict[str, Any], spelling: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_serializer
 
+from runner.redaction import without_passwords
 from runner.settings.values import Limit, Seconds, no_bool
 
 Connections = Annotated[int, BeforeValidator(no_bool), Field(ge=1, le=256)]
@@ -31,25 +32,32 @@ class DuckDBSettings(_Warehouse):
 
 class PostgresSettings(_Warehouse):
     """A PostgreSQL server, 15 or newer. `dsn`: connection text or URI of libpq, whose own variables (PGHOST,
-    PGPASSWORD, …) and files fill in what it leaves out. `password` is kept apart, so that the rest may stand in a file.
+    PGPASSWORD, …) and files fill in what it leaves out. It may hold a password, so it is a secret; who wants to see it
+    gets it without. `password` is kept apart, so that the rest may stand in a file; it wins over one in `dsn`.
 
     In seconds: `connect_timeout`; `idle_in_transaction_timeout`, after which the server ends a transaction in which
     nothing happens; `check_interval`, how often it looks whether the client of a running query is still there.
     """
 
     kind: Literal["postgres"]
-    dsn: str = ""
+    dsn: SecretStr = SecretStr("")
     password: SecretStr | None = None
     max_connections: Connections = 8
     connect_timeout: Seconds = 10.0
     idle_in_transaction_timeout: Limit = 300.0
     check_interval: Limit = 0.5
 
+    @field_serializer("dsn", when_used="json")
+    def _shown(self, value: SecretStr) -> str:
+        """Show where the server is, and as whom, for `config`."""
+        return without_passwords(value.get_secret_value())
+
 
 class BigQuerySettings(_Warehouse):
     """BigQuery. `project` (None: the one of the credentials) pays for the jobs and holds the datasets. `location`:
     where they are, such as `EU`. `credentials_file`: a service account's key; None: Google's application default
-    credentials. `endpoint` and `storage_endpoint`: another server, such as an emulator, which is then asked without credentials.
+    credentials. `endpoint` and `storage_endpoint`: another server, such as an emulator, which is then asked without
+    credentials.
 
     `maximum_bytes_billed` refuses a query that would read more; None: no bound. `priority`: `batch` queries wait for
     free slots. `storage_api_rows`: results of at least so many rows come over the Storage Read API, where its client
@@ -73,8 +81,14 @@ class BigQuerySettings(_Warehouse):
 
 def duckdb_unless_named(value: object) -> object:
     """Take keys without a `kind` for those of DuckDB."""
-    return {"kind": "duckdb", **value} if isinstance(value, dict) else value
+    return {**value, "kind": value.get("kind") or "duckdb"} if isinstance(value, dict) else value
 
+
+KINDS: dict[str, type[_Warehouse]] = {
+    "duckdb": DuckDBSettings,
+    "postgres": PostgresSettings,
+    "bigquery": BigQuerySettings,
+}
 
 WarehouseSettings = Annotated[
     DuckDBSettings | PostgresSettings | BigQuerySettings,

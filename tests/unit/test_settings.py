@@ -12,7 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from runner.errors import ConfigurationError, UsageError
-from runner.settings import DuckDBSettings, Settings, find_project
+from runner.redaction import Redactor, secret_values
+from runner.settings import BigQuerySettings, DuckDBSettings, PostgresSettings, Settings, find_project
 
 CANARY = "canary-7f3a"
 Load = Callable[..., Settings]
@@ -115,6 +116,46 @@ def test_names_of_the_project_are_spelt_as_in_the_file_or_the_argument(load: Loa
         "Shop": {"user": "b", "host": "c"},
     }
     assert settings.queues["Slow"] == 2
+
+
+def test_the_kind_of_warehouse_may_come_from_anywhere_and_is_duckdb_without_one(
+    load: Load, tmp_path: Path
+) -> None:
+    assert isinstance(load('[warehouse]\npath = "x.db"').warehouse, DuckDBSettings)
+    assert isinstance(load('[warehouse]\nkind = ""\npath = "x.db"').warehouse, DuckDBSettings)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "warehouse__password").write_text(f"{CANARY}\n")
+    server = load(
+        '[warehouse]\ndsn = "host=a dbname=b"\nconnect_timeout = "2s"',
+        env={
+            "RUN_PIPELINE_SECRETS_DIR": str(tmp_path / "secrets"),
+            "RUN_PIPELINE_WAREHOUSE__KIND": "postgres",
+        },
+    ).warehouse
+    assert isinstance(server, PostgresSettings)
+    assert server.dsn.get_secret_value() == "host=a dbname=b"
+    assert server.password is not None
+    assert server.password.get_secret_value() == CANARY
+    assert server.connect_timeout == 2
+
+
+def test_bigquery_from_the_environment(load: Load) -> None:
+    warehouse = load(
+        '[warehouse]\nkind = "bigquery"\nlocation = "EU"',
+        env={
+            "RUN_PIPELINE_WAREHOUSE__PROJECT": "p",
+            "RUN_PIPELINE_WAREHOUSE__MAXIMUM_BYTES_BILLED": "1000000",
+            "RUN_PIPELINE_WAREHOUSE__STAGING_EXPIRATION": "2h",
+        },
+    ).warehouse
+    assert isinstance(warehouse, BigQuerySettings)
+    assert (warehouse.project, warehouse.location) == ("p", "EU")
+    assert (warehouse.maximum_bytes_billed, warehouse.staging_expiration) == (1_000_000, 7200)
+
+
+def test_a_warehouse_that_is_no_file_has_no_path(load: Load) -> None:
+    with pytest.raises(UsageError, match="of kind postgres is not a file"):
+        assert load('[warehouse]\nkind = "postgres"').warehouse_path
 
 
 @pytest.mark.parametrize("value", ["1e5", "007", "true", "null", '{"a": 1}', " x "])
@@ -228,15 +269,32 @@ def test_the_project_is_found_upwards_by_variable_and_last_by_the_script(
             ),
         ),
         (
-            '[warehouse]\nkind = "bigquery"',
-            (
-                "configs/runner.toml:2:1: warehouse.kind: this version has no warehouse of kind 'bigquery';"
-                " expected duckdb"
-            ),
+            '[warehouse]\nkind = "sqlite"\npath = "x.db"',
+            "configs/runner.toml:2:1: warehouse.kind: got 'sqlite'; expected duckdb, postgres, bigquery",
         ),
         (
-            '[warehouse]\nkind = "sqlite"',
-            "configs/runner.toml:2:1: warehouse.kind: got 'sqlite'; expected duckdb",
+            '[warehouse]\nkind = "postgres"\npath = "x.db"',
+            "configs/runner.toml:3:1: warehouse.path: not a setting of kind postgres, but of duckdb",
+        ),
+        (
+            '[warehouse]\nkind = "bigquery"\nconnect_timeout = 1',
+            "configs/runner.toml:3:1: warehouse.connect_timeout: not a setting of kind bigquery, but of postgres",
+        ),
+        (
+            '[warehouse]\ndsn = "host=x"',
+            "configs/runner.toml:2:1: warehouse.dsn: not a setting of kind duckdb, but of postgres",
+        ),
+        (
+            '[warehouse]\nkind = "bigquery"\nprojct = "p"',
+            "configs/runner.toml:3:1: warehouse.projct: unknown setting (did you mean 'project'?)",
+        ),
+        (
+            '[warehouse]\nkind = "bigquery"\npriority = "low"',
+            "configs/runner.toml:3:1: warehouse.priority: got 'low'; expected interactive or batch",
+        ),
+        (
+            '[warehouse]\nkind = "bigquery"\nmaximum_bytes_billed = 0',
+            "configs/runner.toml:3:1: warehouse.maximum_bytes_billed: 0 is too small; expected at least 1",
         ),
         (
             '[warehouse]\nmemory_limit = "1GB; DROP"',
@@ -300,6 +358,9 @@ def test_all_mistakes_are_told_together(load: Load) -> None:
         ("QUEUES", '{"slow": 0}', "queues.slow: 0 is too small; expected at least 1"),
         ("MAX_WORKERS", "four", "max_workers: got 'four'; expected a whole number"),
         ("QUEUES", "3", "queues: not a JSON object; expected RUN_PIPELINE_QUEUES__KEY, or JSON"),
+        ("WAREHOUSE", "x", "warehouse: not a JSON object; expected RUN_PIPELINE_WAREHOUSE__KEY, or JSON"),
+        ("WAREHOUSE__KIND", "pg", "warehouse.kind: got 'pg'; expected duckdb, postgres, bigquery"),
+        ("WAREHOUSE__DSN", "host=x", "warehouse.dsn: not a setting of kind duckdb, but of postgres"),
     ],
 )
 def test_what_is_wrong_in_the_environment(load: Load, name: str, value: str, message: str) -> None:
@@ -438,9 +499,53 @@ def test_no_secret_is_shown(load: Load) -> None:
     assert settings.connections["shop"].secret.get_secret_value() == CANARY  # type: ignore[attr-defined]
 
 
+DSNS = [
+    ("postgresql://app:{}@db.example:5432/main?sslmode=require", CANARY, CANARY),
+    ("postgresql://app:{}@db/main", f"x%20{CANARY}", f"x {CANARY}"),
+    ("postgresql://app:{}@db/main", f"p@{CANARY}", f"p@{CANARY}"),
+    ("postgresql://db/main?user=app&password={}&sslmode=require", CANARY, CANARY),
+    ("host=db user=app password={} dbname=main", CANARY, CANARY),
+    ("host=db password = {} dbname=main", f"'it\\'s {CANARY}'", f"it's {CANARY}"),
+    ("host=db password={}", f"{CANARY};&x", f"{CANARY};&x"),
+    ("host=db sslpassword={}", CANARY, CANARY),
+]
+"""Connection texts, a password as it is written there, and the password that is meant."""
+
+
+@pytest.mark.parametrize(("dsn", "written", "meant"), DSNS)
+def test_a_connection_text_is_shown_without_its_password(
+    load: Load, dsn: str, written: str, meant: str
+) -> None:
+    toml = f'[warehouse]\nkind = "postgres"\ndsn = {json.dumps(dsn.format(written))}\npassword = "{CANARY}2"'
+    settings = load(toml)
+    redact = Redactor()
+    redact.learn(secret_values(settings))
+
+    assert settings.model_dump(mode="json")["warehouse"]["dsn"] == dsn.format("***")
+    assert settings.model_dump(mode="json")["warehouse"]["password"] == "**********"
+    shown = (repr(settings), settings.model_dump_json(), str(settings.model_dump()))
+    assert all(CANARY not in text for text in shown)
+    assert redact(f"could not log in with {meant} there") == "could not log in with *** there"
+    assert CANARY not in redact(f"no server at {dsn.format(written)}, {written!r}")
+
+
+@pytest.mark.parametrize("dsn", ["host=db user=app dbname=main", "postgresql://app@db/main", "", "service=x"])
+def test_a_connection_text_without_a_password_is_shown_as_it_is(load: Load, dsn: str) -> None:
+    settings = load(f'[warehouse]\nkind = "postgres"\ndsn = "{dsn}"')
+
+    assert settings.model_dump(mode="json")["warehouse"]["dsn"] == dsn
+
+
 @pytest.mark.parametrize(
     ("toml", "env"),
     [
+        (f'warehouse = "postgresql://a:{CANARY}@b"', {}),
+        (f'[warehouse]\nkind = "postgres"\ndsn = ["{CANARY}"]', {}),
+        (f'[warehouse]\nkind = "postgres"\npassword = ["{CANARY}"]', {}),
+        (f'[warehouse]\ndsn = "{CANARY}"', {}),
+        ("", {"RUN_PIPELINE_WAREHOUSE__PASSWORD": CANARY}),
+        ("", {"RUN_PIPELINE_WAREHOUSE__PASWORD": CANARY, "RUN_PIPELINE_WAREHOUSE__KIND": "postgres"}),
+        ("", {"RUN_PIPELINE_WAREHOUSE": f"postgresql://a:{CANARY}@b"}),
         (f'connections.mail = "{CANARY}"', {}),
         (f'connections = "{CANARY}"', {}),
         (f"{SECRET_TOML}\n[queues]\nx = 0", {}),
