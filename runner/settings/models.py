@@ -73,8 +73,8 @@ class Settings(BaseSettings):
     state_dir: Path = Path("var")
     max_workers: Count | None = None
     processes: Count | None = None
-    batch_rows: Annotated[int, BeforeValidator(no_bool), Field(ge=1, le=1_000_000)] = 10_000
-    stage_bytes: Annotated[int, BeforeValidator(no_bool), Field(ge=1_000_000)] = 64_000_000
+    batch_rows: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(no_bool)] = 10_000
+    stage_bytes: Annotated[int, Field(ge=1_000_000), BeforeValidator(no_bool)] = 64_000_000
     warehouse: WarehouseSettings = DuckDBSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     retries: RetrySettings = RetrySettings()

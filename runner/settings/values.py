@@ -28,6 +28,6 @@ def limit(value: object) -> object:
     return None if value is None or value == "none" else seconds(value)
 
 
-Count = Annotated[int, BeforeValidator(no_bool), Field(ge=1, le=1000)]
+Count = Annotated[int, Field(ge=1, le=1000), BeforeValidator(no_bool)]
 Seconds = Annotated[float, BeforeValidator(seconds)]
 Limit = Annotated[float | None, BeforeValidator(limit)]

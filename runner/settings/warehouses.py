@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, f
 from runner.redaction import without_passwords
 from runner.settings.values import Limit, Seconds, no_bool
 
-Connections = Annotated[int, BeforeValidator(no_bool), Field(ge=1, le=256)]
-Bytes = Annotated[int, BeforeValidator(no_bool), Field(ge=1)]
+Connections = Annotated[int, Field(ge=1, le=256), BeforeValidator(no_bool)]
+Bytes = Annotated[int, Field(ge=1), BeforeValidator(no_bool)]
 
 
 class _Warehouse(BaseModel):
@@ -25,7 +25,7 @@ class DuckDBSettings(_Warehouse):
     kind: Literal["duckdb"] = "duckdb"
     path: Annotated[str, Field(min_length=1)] = "warehouse.duckdb"
     memory_limit: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)? ?(KB|MB|GB|KiB|MiB|GiB)$")] = "160MB"
-    threads: Annotated[int, BeforeValidator(no_bool), Field(ge=1, le=256)] | None = None
+    threads: Annotated[int, Field(ge=1, le=256), BeforeValidator(no_bool)] | None = None
     temp_directory: Annotated[str, Field(min_length=1)] = "tmp"
     max_connections: Connections = 16
 
@@ -75,7 +75,7 @@ class BigQuerySettings(_Warehouse):
     staging_expiration: Seconds = 86_400.0
     maximum_bytes_billed: Bytes | None = None
     priority: Literal["interactive", "batch"] = "interactive"
-    storage_api_rows: Annotated[int, BeforeValidator(no_bool), Field(ge=0)] = 100_000
+    storage_api_rows: Annotated[int, Field(ge=0), BeforeValidator(no_bool)] = 100_000
     max_connections: Connections = 16
 
 

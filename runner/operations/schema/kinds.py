@@ -60,7 +60,7 @@ def _job() -> Schema:
 
     made = _made(JobSpec)
     definitions = made["definitions"]
-    steps = definitions_by_op(made["properties"]["steps"]["items"])
+    steps = references_of(made["properties"]["steps"]["items"])
     made["properties"]["steps"]["items"] = {"$ref": "#/definitions/Step"}
     for name, definition in (("", made), *definitions.items()):
         if name != "ParamSpec":
@@ -70,8 +70,10 @@ def _job() -> Schema:
     return made
 
 
-def definitions_by_op(union: Schema) -> dict[str, str]:
-    """Return the reference of each step's definition by its op, from the union that pydantic makes."""
+def references_of(union: Schema) -> dict[str, str]:
+    """Return the reference of each choice's definition by the word that chooses it (`op`, `kind`), from the union
+    that pydantic makes.
+    """
     return dict(union["discriminator"]["mapping"])
 
 
@@ -90,6 +92,23 @@ def _step(steps: dict[str, str], definitions: dict[str, Schema]) -> Schema:
             {"if": {"type": "object", "properties": {"op": {"const": name}}, "required": ["op"]},
              "then": {"$ref": reference}}
             for name, reference in steps.items()
+        ],
+    }  # fmt: skip
+
+
+def _warehouse(union: Schema, definitions: dict[str, Schema]) -> Schema:
+    """Return one choice after another by `kind`, for the same reason. Without one it is DuckDB."""
+    kinds = references_of(union)
+    keys = definitions[kinds["duckdb"].rpartition("/")[2]]["properties"]
+    kind = {"description": keys["kind"]["description"], "enum": list(kinds), "default": "duckdb"}
+    return {
+        "description": union["description"],
+        "type": "object",
+        "properties": {"kind": kind},
+        "allOf": [
+            {"if": {"properties": {"kind": {"const": name}}, "required": [] if name == "duckdb" else ["kind"]},
+             "then": {"$ref": reference}}
+            for name, reference in kinds.items()
         ],
     }  # fmt: skip
 
@@ -154,4 +173,5 @@ def _settings() -> Schema:
     made = _made(Settings)
     del made["properties"]["project"]  # it is found, not set
     made["required"].remove("project")
+    made["properties"]["warehouse"] = _warehouse(made["properties"]["warehouse"], made["definitions"])
     return made

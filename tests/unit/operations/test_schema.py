@@ -327,6 +327,34 @@ def test_a_fault_of_a_step_is_told_for_its_op_alone(step: dict[str, Any], messag
     assert message in found[0]
 
 
+WAREHOUSES: list[tuple[dict[str, Any], str]] = [
+    ({"path": "x.db", "threads": 2}, ""),
+    ({"kind": "duckdb", "memory_limit": "2GB"}, ""),
+    ({"kind": "postgres", "dsn": "host=x", "check_interval": "none", "connect_timeout": 5}, ""),
+    ({"kind": "bigquery", "location": "EU", "maximum_bytes_billed": 1_000_000, "priority": "batch"}, ""),
+    ({"kind": "sqlite"}, "'sqlite' is not one of ["),
+    ({"kind": "postgres", "path": "x.db"}, "'path' was unexpected"),
+    ({"dsn": "host=x"}, "'dsn' was unexpected"),
+    ({"kind": "bigquery", "maximum_bytes_billed": 0}, "is not valid under any of the given schemas"),
+    ({"kind": "postgres", "max_connections": 300}, "300 is greater than the maximum of 256"),
+]
+
+
+@pytest.mark.parametrize(("warehouse", "message"), WAREHOUSES)
+def test_a_warehouse_has_the_keys_of_its_kind(
+    warehouse: dict[str, Any], message: str, project: ThrowAwayProject
+) -> None:
+    found = [error.message for error in validator("settings").iter_errors({"warehouse": warehouse})]
+
+    assert len(found) == bool(message)
+    assert all(message in text for text in found)
+    if message:
+        with pytest.raises(ConfigurationError):
+            Settings.load(project.root, warehouse=warehouse)
+    else:
+        Settings.load(project.root, warehouse=warehouse)
+
+
 # --- nothing is left out ---
 
 
