@@ -60,6 +60,15 @@ def test_help_lists_every_command_and_every_exit_code(capsys: Captured) -> None:
         assert f"  {int(code)}  " in text
 
 
+def test_version_names_clients_that_are_installed_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runner.cli.commands import version
+
+    monkeypatch.setattr(version, "CLIENTS", ("psycopg", "a-client-that-nobody-has"))
+
+    assert version.component_versions()["psycopg"].startswith("3.")
+    assert "a-client-that-nobody-has" not in version.component_versions()
+
+
 def test_no_command_can_be_the_name_of_a_pipeline() -> None:
     assert set(COMMANDS) <= index.COMMANDS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import unicodedata
+import urllib.parse
 
 import pytest
 from hypothesis import given
@@ -91,15 +92,35 @@ def test_secrets_of_connections_never_come_out(form: str, loaded: DemoProject) -
     assert outputs[0].returncode == 1
     assert "could not log in with" in outputs[0].stderr
     for done in outputs:
-        for spelling in (
-            CANARY,
-            repr(CANARY)[1:-1],
-            json.dumps(CANARY)[1:-1],
-            "c4n%22ary",
-            "sécret",
-            "s\\u00e9cret",
-        ):
-            assert spelling not in done.stdout + done.stderr
+        assert not shows_the_canary(done.stdout + done.stderr)
+
+
+def shows_the_canary(text: str) -> bool:
+    written = (CANARY, repr(CANARY)[1:-1], json.dumps(CANARY)[1:-1], "c4n%22ary", "sécret", "s\\u00e9cret")
+    return any(spelling in text for spelling in written)
+
+
+def test_secrets_of_the_warehouse_never_come_out(loaded: DemoProject) -> None:
+    quoted = urllib.parse.quote(CANARY, safe="")
+    env = {
+        "RUN_PIPELINE_WAREHOUSE__KIND": "postgres",
+        "RUN_PIPELINE_WAREHOUSE__DSN": f"postgresql://app:{quoted}@127.0.0.1:1/main?connect_timeout=2",
+        "RUN_PIPELINE_WAREHOUSE__PASSWORD": CANARY,
+    }
+
+    shown = loaded.run("config", **env)
+    outputs = [
+        shown,
+        loaded.run("config", "show", "--origin", "-o", "json", **env),
+        loaded.run("hello", "-vv", "--log-format", "json", **env),
+    ]
+
+    assert [done.returncode for done in outputs[:2]] == [0, 0], shown.stderr
+    assert 'dsn = "postgresql://app:***@127.0.0.1:1/main?connect_timeout=2"' in shown.stdout
+    assert "RUN_PIPELINE_WAREHOUSE__PASSWORD" in outputs[1].stdout
+    assert outputs[2].returncode != 0
+    for done in outputs:
+        assert not shows_the_canary(done.stdout + done.stderr)
 
 
 def test_hostile_names_and_errors_are_escaped_in_every_form(loaded: DemoProject) -> None:
