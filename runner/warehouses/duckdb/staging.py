@@ -165,20 +165,24 @@ def _open(file: Path, positions: list[int]) -> pa.RecordBatchReader:
 
 
 def in_batches_of(rows: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Cut and join batches anew."""
+    """Cut and join batches anew. Of what has been given away nothing is kept."""
     waiting: list[pa.RecordBatch] = []
     missing = rows
     for batch in batches:
-        while batch.num_rows >= missing:
-            yield _joined([*waiting, batch.slice(0, missing)])
-            batch, missing = batch.slice(missing), rows
-            waiting.clear()
-        if batch.num_rows:
-            waiting.append(batch)
-            missing -= batch.num_rows
+        rest = batch
+        while rest.num_rows >= missing:
+            waiting.append(rest.slice(0, missing))
+            rest, missing = rest.slice(missing), rows
+            yield _joined(waiting)
+        if rest.num_rows:
+            waiting.append(rest)
+            missing -= rest.num_rows
     if waiting:
         yield _joined(waiting)
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return pa.concat_batches(batches, memory_pool=pa.system_memory_pool())
+    """Join batches and let go of them."""
+    joined = pa.concat_batches(batches, memory_pool=pa.system_memory_pool())
+    batches.clear()
+    return joined
