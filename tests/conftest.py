@@ -14,20 +14,30 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from tests.servers.fixtures import (
+    bigquery_project,
+    bigquery_server,
+    bigquery_servers,
+    new_bigquery_project,
     new_postgres_database,
     postgres_database,
     postgres_server,
     postgres_servers,
+    private_bigquery,
     private_postgres,
     proxy_to,
 )
 from tests.servers.required import add_option
 
 __all__ = [
+    "bigquery_project",
+    "bigquery_server",
+    "bigquery_servers",
+    "new_bigquery_project",
     "new_postgres_database",
     "postgres_database",
     "postgres_server",
     "postgres_servers",
+    "private_bigquery",
     "private_postgres",
     "proxy_to",
 ]

@@ -43,7 +43,17 @@ def _postgres(version: int) -> Callable[[Path], Process]:
     return make
 
 
-KINDS: dict[str, Callable[[Path], Process]] = {"postgres-15": _postgres(15), "postgres-18": _postgres(18)}
+def _bigquery(folder: Path) -> Process:
+    from tests.servers.bigquery import BigQueryProcess
+
+    return BigQueryProcess(folder)
+
+
+KINDS: dict[str, Callable[[Path], Process]] = {
+    "bigquery": _bigquery,
+    "postgres-15": _postgres(15),
+    "postgres-18": _postgres(18),
+}
 """What can be kept, and how it is made in an empty folder."""
 
 

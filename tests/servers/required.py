@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import pytest
+
+from tests.servers.debian_packages import NotToBeHadError
 
 SERVERS = ("bigquery", "dovecot", "duckdb", "postgres")
 """What can be required. DuckDB is a library that is always installed: to name it changes nothing."""
@@ -21,7 +26,9 @@ def add_option(group: pytest.OptionGroup) -> None:
 
 
 def unavailable(config: pytest.Config, server: str, reason: Exception) -> NoReturn:
-    """Skip the test that needs a server, with the reason; fail it if the server is required."""
+    """Skip the test that needs a server, with the reason; fail it if the server is required, or there but broken."""
+    if not isinstance(reason, NotToBeHadError):
+        pytest.fail(f"{server}: {reason}", pytrace=False)
     required = {name for names in config.getoption("require") for name in names.split(",")}
     if server in required:
         pytest.fail(f"--require={server}: {reason}", pytrace=False)
@@ -32,6 +39,16 @@ def run_of(config: pytest.Config) -> str:
     """Return the name of the test run, the same in all processes of pytest-xdist."""
     given: dict[str, str] = getattr(config, "workerinput", {})
     return given.get("testrunuid", f"alone-{os.getpid()}")
+
+
+@contextmanager
+def without_time_limit() -> Iterator[None]:
+    """Stop the clock of pytest-timeout: what is fetched once may take longer than a test. It has limits of its own."""
+    left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
 
 
 def _names(value: str) -> str:

@@ -30,11 +30,15 @@ _STALE = 24 * 3600
 _held: dict[Path, IO[str]] = {}
 
 
+class ServerNotStartedError(Exception):
+    """A server can be had, and does not start: a fault of the tests or of the machine, never a reason to skip."""
+
+
 def shared_server(run: str, kind: str, seconds: float = 300) -> dict[str, Any]:
     """Return the description of this run's server of a kind of `keeper.KINDS`; start it if it is the first call.
 
     `run` names the test run, the same in all its processes. `seconds`: how long a start may take, with what it fetches.
-    Raises `NotToBeHadError`, in each process that asks; `RuntimeError` if it can be had and does not start.
+    Raises `NotToBeHadError`, in each process that asks; `ServerNotStartedError` if it can be had.
     """
     folder = run_folder(run)
     description = folder / f"{kind}.json"
@@ -60,7 +64,7 @@ def _start_keeper(folder: Path, kind: str, seconds: float) -> None:
     if done.returncode == NOT_TO_BE_HAD:
         raise NotToBeHadError(done.stderr.strip())
     if done.returncode:
-        raise RuntimeError(f"the server {kind} did not start: {done.stderr.strip()}")
+        raise ServerNotStartedError(f"the server {kind} did not start: {done.stderr.strip()}")
 
 
 def run_folder(run: str) -> Path:
