@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from runner.expectations import notice_of, table_check
@@ -20,7 +20,17 @@ from runner.ports import (
     Statement,
     WriteTarget,
 )
-from runner.specs import CheckSpec, ExtractSpec, PlannedJob, ReadSpec, RunPlan, SqlSpec, TableRef, WriteSpec
+from runner.specs import (
+    CheckSpec,
+    ExtractSpec,
+    Incremental,
+    PlannedJob,
+    ReadSpec,
+    RunPlan,
+    SqlSpec,
+    TableRef,
+    WriteSpec,
+)
 from runner.sql import DIALECTS
 from runner.sqltext import AS_OF, bind
 
@@ -45,7 +55,10 @@ def write_targets(plan: RunPlan, job: PlannedJob) -> tuple[WriteTarget, ...]:
 
 
 def incremental_reads(plan: RunPlan, job: PlannedJob, release: Release | None) -> dict[str, IncrementalRead]:
-    """Return the incremental parts of the job's reads and extracts by step id."""
+    """Return the incremental parts of the job's reads and extracts by step id.
+
+    A rescore looks at everything: a row that it releases must be read again, however old it is.
+    """
     return {
         spec.step_id: IncrementalRead(
             spec=spec.incremental,
@@ -53,10 +66,15 @@ def incremental_reads(plan: RunPlan, job: PlannedJob, release: Release | None) -
             job_id=job.job_id,
             step_id=spec.step_id,
             release=release,
+            since=None if release else _since(plan, spec.incremental),
         )
         for spec in job.spec.steps
         if isinstance(spec, ReadSpec | ExtractSpec) and spec.incremental
     }
+
+
+def _since(plan: RunPlan, spec: Incremental) -> datetime | None:
+    return plan.as_of - timedelta(seconds=spec.lookback.window) if spec.lookback else None
 
 
 def landing_spec(

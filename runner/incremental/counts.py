@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from runner.ddl import PROCESSED_KEYS
-from runner.incremental.reads import NewRows, check_keys
+from runner.incremental.reads import NewRows, check_keys, source_conditions
 from runner.ports import IncrementalRead, ReadQuery, Statement
-from runner.sql import Dialect, Parameters, conditions
+from runner.sql import Dialect, Parameters
 
 
 def count_statement(query: ReadQuery, dialect: Dialect, *, remembered: bool = True) -> Statement:
     """Return the statement whose one row is total, new_rows, present, remembered, null_key, stale: an
-    `IncrementalCounts`. The query's limit does not count.
+    `IncrementalCounts`. The query's limit does not count; what is older than its lookback is not in the total.
 
     Raises `ConfigurationError` when a filter or the keys do not fit, `ValueError` without an incremental part.
     """
@@ -18,7 +20,7 @@ def count_statement(query: ReadQuery, dialect: Dialect, *, remembered: bool = Tr
     check_keys(query.source, read)
     parameters = Parameters(dialect)
     new = NewRows(read, parameters)
-    wheres = conditions(query.source, query.filters, parameters, "s")
+    wheres = source_conditions(query, parameters)
     flags = (
         f"SELECT {new.has_null('s')} AS null_key, {new.is_present()} AS present, {new.is_stale()} AS stale, "
         f"{new.is_remembered() if remembered else 'FALSE'} AS remembered "
@@ -77,6 +79,4 @@ def _incremental(query: ReadQuery) -> IncrementalRead:
 
 def _without_times(read: IncrementalRead) -> IncrementalRead:
     spec = read.spec.model_copy(update={"mode": "not_exists", "source_ts": None, "target_ts": None})
-    return IncrementalRead(
-        spec=spec, target=read.target, job_id=read.job_id, step_id=read.step_id, release=read.release
-    )
+    return replace(read, spec=spec)

@@ -3,17 +3,19 @@
 `not_exists`: source rows without a target row of equal key. `left_anti`: those, and those for which any target row
 of the key is older (`target_ts < source_ts`; a NULL time is not stale). Each source row comes at most once; a row
 whose key has a NULL part always comes. Keys remembered in `ops.processed_keys` are left out (`left_anti`: while the
-source is not newer). Rules and traps: REQUIREMENTS 0.1 to 0.9, T1, T2, T5.
+source is not newer). With a lookback only the rows of both sides are looked at whose time is not before
+`IncrementalRead.since`, or is NULL. Rules and traps: REQUIREMENTS 0.1 to 0.9, T1, T2, T5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from runner.ddl import PROCESSED_KEYS
 from runner.errors import ConfigurationError, Problem
 from runner.ports import IncrementalRead, ReadQuery, Release, Statement
-from runner.specs import TableSpec
+from runner.specs import ColumnSpec, TableSpec
 from runner.sql import Dialect, Parameters, conditions
 
 
@@ -65,7 +67,27 @@ def _new_rows(query: ReadQuery, parameters: Parameters, *, remembered: bool) -> 
         raise ValueError(f"the read of {query.source.ref} is not incremental")
     check_keys(query.source, query.incremental)
     joins, wheres = NewRows(query.incremental, parameters).clauses(remembered=remembered)
-    return [*joins, *_where([*conditions(query.source, query.filters, parameters, "s"), *wheres])]
+    return [*joins, *_where([*source_conditions(query, parameters), *wheres])]
+
+
+def source_conditions(query: ReadQuery, parameters: Parameters) -> list[str]:
+    """Return the conditions on the source rows `s` of a query: its filters, and how far back it looks."""
+    found = conditions(query.source, query.filters, parameters, "s")
+    read = query.incremental
+    if read and read.since and read.spec.lookback:
+        found.append(_since(read.since, query.source.column(read.spec.lookback.source), parameters, "s"))
+    return found
+
+
+def _since(since: datetime, column: ColumnSpec, parameters: Parameters, alias: str) -> str:
+    """Return the condition that a row is not older than a lookback. A time that is NULL is never too old: its row
+    would be lost. Engines skip partitions, index ranges and row groups by a condition of this form, also with its
+    second half.
+    """
+    moment = since.astimezone(UTC)
+    bound = parameters.bind("since", moment.date() if column.type == "date" else moment, column.type)
+    name = f"{alias}.{parameters.dialect.quote(column.name)}"
+    return f"({name} >= {bound} OR {name} IS NULL)"
 
 
 def _where(conditions_: Sequence[str]) -> list[str]:
@@ -121,11 +143,17 @@ class NewRows:
         return " AND ".join(f"{target_alias}.{self.dialect.quote(name)} = {key}" for name, key in pairs)
 
     def target(self, columns: Sequence[str]) -> str:
-        """Return what to compare with: the target itself, or the part of it that a rescore has not released."""
-        if self.read.release is None:
-            return self.dialect.qualified(self.read.target.ref)
-        rows = f"SELECT {self.dialect.columns(columns, 'r')} FROM {self.dialect.qualified(self.read.target.ref)} AS r"
-        return f"({rows} WHERE NOT {self.released('r')})"
+        """Return what to compare with: the target itself, or the part of it that a rescore has not released and a
+        lookback reaches.
+        """
+        wheres = [f"NOT {self.released('r')}"] if self.read.release else []
+        if self.read.since and self.spec.lookback:
+            column = self.read.target.column(self.spec.lookback.target)
+            wheres.append(_since(self.read.since, column, self.parameters, "r"))
+        table = self.dialect.qualified(self.read.target.ref)
+        if not wheres:
+            return table
+        return f"(SELECT {self.dialect.columns(columns, 'r')} FROM {table} AS r WHERE {' AND '.join(wheres)})"
 
     def released(self, alias: str) -> str:
         """Return the condition, never NULL, that a target row is released by the rescore."""

@@ -18,6 +18,7 @@ from runner.specs import (
     ExtractSpec,
     Filter,
     Incremental,
+    Lookback,
     ReadSpec,
     Step,
     TableRef,
@@ -82,6 +83,10 @@ class TableChecks:
             if step.incremental.mode != "not_exists":
                 message = "rows from outside are compared by key only"
                 self._add((*place, "mode"), message, expected="not_exists")
+            if step.incremental.lookback and step.incremental.lookback.source_column:
+                message = "of rows from outside only the target is a table"
+                expected = f"column: {step.incremental.lookback.target}"
+                self._add((*place, "lookback", "source_column"), message, expected=expected)
             self._incremental(place, step.incremental, None)
         if step.cursor:
             return step.model_copy(update={"cursor": self._cursor((*path, "cursor"), step.cursor)})
@@ -159,6 +164,17 @@ class TableChecks:
         ]
         if len(stamps) == 2:
             self._same_type((*path, "target_ts"), stamps[0], stamps[1])
+        if spec.lookback:
+            self._lookback((*path, "lookback"), spec.lookback, source, target)
+
+    def _lookback(
+        self, path: Path, lookback: Lookback, source: TableSpec | None, target: TableSpec | None
+    ) -> None:
+        """Check the time column of each side. Their types may differ: each is compared with a value, not the other."""
+        sides = (("source_column", lookback.source, source), ("target_column", lookback.target, target))
+        for side, name, table in sides:
+            if table:
+                self._stamp((*path, "column" if lookback.column else side), name, table)
 
     def _stamp(self, path: Path, name: str, table: TableSpec) -> list[ColumnSpec]:
         found = self._columns(path, (name,), table)

@@ -4,11 +4,12 @@ counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from runner.clock import format_utc
 from runner.pipeline_runner import PipelineRunner
-from runner.ports import IncrementalCounts, ReadQuery, TableShape, Warehouse
+from runner.ports import IncrementalCounts, IncrementalRead, ReadQuery, TableShape, Warehouse
 from runner.specs import (
     CallSpec,
     CheckSpec,
@@ -138,7 +139,10 @@ def _step(
                 table=str(spec.ref),
                 incremental=new_rows_text(spec),
                 statement=pipelines.statement(query),
-                values=tuple(f"{item.column} {item.op} {item.value!r}" for item in spec.filters),
+                values=(
+                    *(f"{item.column} {item.op} {item.value!r}" for item in spec.filters),
+                    *_lookback_texts(query.incremental),
+                ),
                 counts=counts,
             )
         case ExtractSpec():
@@ -165,6 +169,14 @@ def _step(
                 table=str(spec.ref or ""),
                 values=tuple(f"{expectation} ({expectation.severity})" for expectation in spec.expectations),
             )
+
+
+def _lookback_texts(read: IncrementalRead | None) -> Iterator[str]:
+    """Say from which time on the rows of each side are looked at."""
+    if read and read.since and (lookback := read.spec.lookback):
+        since = format_utc(read.since)
+        yield f"{lookback.source} >= {since!r} or NULL"
+        yield f"{lookback.target} of {read.target.ref} >= {since!r} or NULL"
 
 
 def new_rows_text(spec: ReadSpec | ExtractSpec) -> str:

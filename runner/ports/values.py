@@ -105,7 +105,8 @@ class IncrementalRead:
     """The incremental part of a read, with its target resolved.
 
     `job_id` and `step_id` own the remembered keys in `ops.processed_keys`. `since`: of a read with a lookback, the
-    moment from which on rows of both sides are looked at; None: all of them.
+    moment from which on rows of both sides are looked at, and those whose time is NULL; None: all of them. Keys that
+    are asked for one by one (`missing_keys`) have no time, there it bounds the target only.
     """
 
     spec: Incremental
@@ -138,7 +139,8 @@ class ReadQuery:
 class IncrementalCounts:
     """How the source rows of an incremental read (after its filters) stand to the target, in rows.
 
-    total = new + present + remembered + null_key; `stale` (left_anti) are those of `new` with an older counterpart.
+    total = new + present + remembered + null_key; with a lookback, of what it reaches.
+    `stale` (left_anti) are those of `new` with an older counterpart.
     """
 
     total: int

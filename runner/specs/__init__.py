@@ -6,6 +6,7 @@ value that will be used. Positions in files are the loader's business; a model o
 
 from runner.specs.expectations import KINDS as EXPECTATIONS
 from runner.specs.expectations import Expectation
+from runner.specs.incremental import Incremental, Lookback
 from runner.specs.names import (
     COLUMN_TYPES,
     ENGINE_DATASET,
@@ -33,7 +34,6 @@ from runner.specs.steps import (
     ExtractSpec,
     Filter,
     Identify,
-    Incremental,
     ReadSpec,
     SqlSpec,
     Step,
@@ -46,7 +46,7 @@ __all__ = [
     "COLUMN_TYPES", "ENGINE_DATASET", "EXPECTATIONS", "PARAM_TYPES", "SOURCES", "STEP_OPS", "Barrier",
     "CallSpec", "CheckSpec", "ColumnSpec", "ColumnType", "Cursor", "DatasetSpec", "Duration",
     "Expectation", "ExtractSpec", "Filter", "Id", "Identifier", "Identify", "Incremental", "IndexSpec",
-    "JobSpec", "MemberSpec", "Misfit", "ParamSpec", "PartitionSpec", "PipelineSpec", "PlannedJob",
+    "JobSpec", "Lookback", "MemberSpec", "Misfit", "ParamSpec", "PartitionSpec", "PipelineSpec", "PlannedJob",
     "ReadSpec", "RunPlan", "Spec", "SqlSpec", "SqlText", "StageSpec", "Step", "StepSpec", "TableRef", "TableSpec",
     "Workers", "WriteSpec", "check_id", "check_identifier", "parse_duration",
 ]  # fmt: skip

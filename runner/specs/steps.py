@@ -8,14 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from runner.specs.expectations import Expectation, Severity
+from runner.specs.incremental import Incremental
 from runner.specs.names import (
     Count,
     Duration,
-    Flag,
     FunctionName,
     Id,
     Identifier,
-    Identifiers,
     Misfit,
     ResourceName,
     Spec,
@@ -61,70 +60,6 @@ def _filters(value: object) -> object:
 
 
 Filters = Annotated[tuple[Filter, ...], BeforeValidator(_filters)]
-
-
-def _incremental_mode(value: object) -> object:
-    if value not in ("not_exists", "left_anti"):
-        shown = value if isinstance(value, str) and value.isprintable() else repr(value)
-        raise ValueError(f"Unknown incremental mode: {shown}; expected not_exists or left_anti")
-    return value
-
-
-class Incremental(Spec):
-    """Which source rows are new: those without a counterpart in the target (`not_exists`), or also those
-    whose counterpart is older (`left_anti`: `target_ts < source_ts`). Keys are one column or several.
-
-    `key_prefix`/`key_suffix`: the target key is prefix + source key + suffix (single string key only).
-    `remember_empty`: a key that was read but gave no row in the target is remembered and not read again.
-    """
-
-    mode: Annotated[Literal["not_exists", "left_anti"], BeforeValidator(_incremental_mode)]
-    target_dataset: Identifier
-    target_table: Identifier
-    source_key: Identifiers
-    target_key: Identifiers
-    source_ts: Identifier | None = None
-    target_ts: Identifier | None = None
-    key_prefix: str = ""
-    key_suffix: str = ""
-    remember_empty: Flag = True
-
-    @property
-    def target(self) -> TableRef:
-        """The table that is compared with."""
-        return TableRef(self.target_dataset, self.target_table)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _join_key_suffix(cls, data: Any) -> Any:
-        """`join_key_suffix: x` is the older spelling of `key_suffix: '#x'`."""
-        if isinstance(data, Mapping) and "join_key_suffix" in data:
-            if "key_suffix" in data:
-                raise ValueError("join_key_suffix and key_suffix exclude each other")
-            data = dict(data)
-            data["key_suffix"] = f"#{data.pop('join_key_suffix')}"
-        return data
-
-    @model_validator(mode="after")
-    def _keys_fit(self) -> Self:
-        if len(self.source_key) != len(self.target_key):
-            raise Misfit(
-                f"{len(self.target_key)} key columns; expected {len(self.source_key)}, as in source_key",
-                "target_key",
-            )
-        if (self.key_prefix or self.key_suffix) and len(self.source_key) > 1:
-            raise Misfit("key_prefix and key_suffix need a single key column; expected one", "source_key")
-        stamps = (self.source_ts, self.target_ts)
-        if self.mode == "left_anti" and not all(stamps):
-            raise ValueError(
-                "left_anti without both times; expected source_ts and target_ts, or mode not_exists"
-            )
-        if self.mode == "not_exists" and any(stamps):
-            raise Misfit(
-                "not_exists compares no times; expected neither source_ts nor target_ts, or mode left_anti",
-                "mode",
-            )
-        return self
 
 
 class Cursor(Spec):

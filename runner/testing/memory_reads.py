@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from runner.ddl import PROCESSED_KEYS
 from runner.incremental import key_text, key_types, rows_are_released
 from runner.ports import IncrementalRead, Row
-from runner.specs import TableRef
+from runner.specs import Lookback, TableRef
 from runner.testing.memory_tables import MemoryTable, Tables, comparable, find, matcher, moment
 
 Standing = Literal["null_key", "new", "stale", "present", "remembered"]
@@ -33,7 +34,7 @@ class Comparison:
         self.is_released = _released(read, quarantined, self.target_text)
         self._times: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
         for row in target:
-            if not self.is_released(row):
+            if not self.is_released(row) and self._in_reach(row, lambda lookback: lookback.target):
                 self._times[self.target_key(row)].append(
                     row[self._spec.target_ts] if self._spec.target_ts else None
                 )
@@ -53,6 +54,16 @@ class Comparison:
         if text in self._remembered and not self._is_stale([self._remembered[text]], time):
             return "remembered"
         return "stale" if stale else "new"
+
+    def reaches(self, row: Row) -> bool:
+        """Tell whether a source row is recent enough for the read's lookback, or has no time."""
+        return self._in_reach(row, lambda lookback: lookback.source)
+
+    def _in_reach(self, row: Row, side: Callable[[Lookback], str]) -> bool:
+        since, lookback = self._read.since, self._spec.lookback
+        if since is None or lookback is None or (time := row[side(lookback)]) is None:
+            return True
+        return bool(time >= (since if isinstance(time, datetime) else since.astimezone(UTC).date()))
 
     def is_new(self, row: Row) -> bool:
         """Tell whether the read returns this row."""

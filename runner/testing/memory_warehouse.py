@@ -159,7 +159,7 @@ class MemoryWarehouse:
             raise ValueError(f"the read of {query.source.ref} is not incremental")
         check_keys(query.source, query.incremental)
         comparison = Comparison(self.tables, query.incremental)
-        found = Counter(comparison.standing(row) for row in self._matching(query))
+        found = Counter(comparison.standing(row) for row in self._matching(query) if comparison.reaches(row))
         return IncrementalCounts(
             total=found.total(), new=found["new"] + found["stale"], present=found["present"],
             remembered=found["remembered"], null_key=found["null_key"], stale=found["stale"],
@@ -256,7 +256,7 @@ class MemoryWarehouse:
         if query.incremental is not None:
             check_keys(query.source, query.incremental)
             comparison = Comparison(self.tables, query.incremental)
-            rows = [row for row in rows if comparison.is_new(row)]
+            rows = [row for row in rows if comparison.reaches(row) and comparison.is_new(row)]
         rows = ordered(rows, query.order_by) if query.order_by else rows
         return rows[: query.limit]
 

@@ -137,6 +137,13 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "key_suffix": "The target's key is prefix + source key + suffix; one string key only.",
         "join_key_suffix": "Older spelling: `join_key_suffix: x` is `key_suffix: '#x'`.",
         "remember_empty": "A key that gave no row in the target is remembered and not read again.",
+        "lookback": "Only rows of both tables that are recent enough are looked at, or have no time.",
+    },
+    "Lookback": {
+        "column": "The timestamp or date column that says how old a row is, in both tables.",
+        "source_column": "That column in the table that is read, where the names differ.",
+        "target_column": "That column in the target, where the names differ.",
+        "window": "How far back before the run's logical time rows are looked at, such as 30d.",
     },
     "Cursor": {
         "dataset": "The dataset of the table.",

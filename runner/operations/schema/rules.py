@@ -102,6 +102,7 @@ RULES: dict[str, list[Schema]] = {
         *_either("function", "source"),
         {"if": _has(source="dlt"), "then": {"required": ["resource"]}, "else": _no("resource")},
         _only("incremental", "mode", "not_exists"),
+        {"properties": {"incremental": {"properties": {"lookback": _no("source_column", "target_column")}}}},
         _NO_RESERVED,
         _NO_INPUT,
     ],
@@ -124,6 +125,10 @@ RULES: dict[str, list[Schema]] = {
         {"if": _has(mode="left_anti"), "then": {"required": ["source_ts", "target_ts"]}},
         {"if": _has(mode="not_exists"), "then": _no("source_ts", "target_ts")},
         {"if": {"required": ["key_suffix"]}, "then": _no("join_key_suffix")},
+    ],
+    "Lookback": [
+        {"if": _given("column"), "then": _no("source_column", "target_column")},
+        {"anyOf": [{"required": ["column"]}, {"required": ["source_column", "target_column"]}]},
     ],
     "DatasetSpec": [_NOT_OURS],
 }  # fmt: skip

@@ -55,6 +55,7 @@ REFUSED = frozenset(
             "id_that_leaves_its_folder",
         ),
         *("identify_that_does_not_fit", "job_twice_in_a_stage", "left_anti_without_times", "missing_key"),
+        *("lookback_of_half_a_pair", "lookback_of_rows_from_outside"),
         *("name_of_no_resource", "no_steps", "not_a_function_name", "parameter_default_of_wrong_type"),
         *(
             "reserved_argument",
@@ -94,6 +95,7 @@ BEYOND = {
         *("columns_that_the_target_does_not_have", "cursor_of_json", "cycle_of_jobs", "cycle_of_pipelines"),
         *("filter_of_wrong_type", "job_twice", "json_as_key", "key_columns_that_the_target_does_not_have"),
         *("keys_of_different_type", "keys_of_two_number_types", "left_anti_on_text", "pieces_of_one_key"),
+        *("lookback_columns_that_do_not_fit",),
         *("prefix_on_a_number", "stamps_that_do_not_fit", "table_twice", "unknown_column"),
         *("unknown_connection", "unknown_dataset", "unknown_job", "unknown_key_column", "unknown_queue"),
         *("sql_text_that_cannot_be_found", "unknown_table", "unknown_target_table", "write_without_key"),
