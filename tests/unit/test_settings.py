@@ -155,7 +155,7 @@ def test_bigquery_from_the_environment(load: Load) -> None:
 
 def test_a_warehouse_that_is_no_file_has_no_path(load: Load) -> None:
     with pytest.raises(UsageError, match="of kind postgres is not a file"):
-        assert load('[warehouse]\nkind = "postgres"').warehouse_path
+        _ = load('[warehouse]\nkind = "postgres"').warehouse_path
 
 
 @pytest.mark.parametrize("value", ["1e5", "007", "true", "null", '{"a": 1}', " x "])

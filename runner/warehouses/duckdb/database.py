@@ -15,6 +15,7 @@ from runner.ids import new_ulid
 from runner.settings import DuckDBSettings
 from runner.warehouses.duckdb.faults import DRIVER_ERRORS, translate
 from runner.warehouses.duckdb.leftovers import remove_leftovers
+from runner.warehouses.duckdb.statements import told, untold
 
 _OPENING = threading.Lock()
 """The umask belongs to the whole process, so only one thread may change and restore it at a time."""
@@ -77,10 +78,11 @@ class Database:
             self.open()
         if self._connection is None:
             raise RuntimeError("the warehouse is not open; use it as an async context manager")
-        return self._idle.pop() if self._idle else self._connection.cursor().execute(USE)
+        return told(self._idle.pop() if self._idle else self._connection.cursor().execute(USE))
 
     def give(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Take a cursor back that holds no transaction, no open reader and no temporary table."""
+        cursor = untold(cursor)
         if self.invalidated or self._connection is None:
             cursor.close()
         else:

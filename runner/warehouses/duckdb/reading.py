@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from runner.errors import RunPipelineError, WarehouseError
+from runner.logs import log_statement
 from runner.ports import Statement
 from runner.warehouses.duckdb.calls import Budget, Calls, Cursor
 from runner.warehouses.duckdb.database import rollback
@@ -34,6 +35,7 @@ class Reader:
         self._batch_rows = batch_rows
         self._budget = Budget(calls.time_limit)
         self._reader: pa.RecordBatchReader | None = None
+        self._rows = 0
         self._begun = False
         self._ended = False
 
@@ -64,6 +66,8 @@ class Reader:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
+            duration_ms = self._budget.spent * 1000
+            log_statement(ENGINE, self._statement.text, duration_ms=duration_ms, rows=self._rows)
         if self._schema is None:
             rollback(self._cursor)
 
@@ -95,6 +99,7 @@ class Reader:
                 self._ended = True
                 break
             rows += batch.num_rows
+            self._rows += batch.num_rows
             if batch.num_rows:
                 found.append(self._as_declared(batch))
         return found

@@ -1,0 +1,69 @@
+"""The log of statements: a cursor that tells what it is sent, used only while somebody listens."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, cast
+
+import duckdb
+
+from runner.clock import monotonic_ns
+from runner.logs import get_logger, log_statement
+from runner.warehouses.duckdb.faults import ENGINE
+
+_logger = get_logger(f"warehouses.{ENGINE}")
+Cursor = duckdb.DuckDBPyConnection
+
+
+def told(cursor: Cursor) -> Cursor:
+    """Return the cursor, or one like it that logs its statements if the level is debug."""
+    return cast("Cursor", _Told(cursor)) if _logger.isEnabledFor(logging.DEBUG) else cursor
+
+
+def untold(cursor: Cursor) -> Cursor:
+    """Return the cursor that `told` was given."""
+    return cast("Cursor", getattr(cursor, "cursor_told", cursor))
+
+
+class _Told:
+    """Behaves as the cursor, for all that the adapter does with one."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.cursor_told = cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.cursor_told, name)
+
+    def execute(self, text: str, values: Any = None) -> Cursor:
+        """Execute and log, also what fails."""
+        started = monotonic_ns()
+        try:
+            return self.cursor_told.execute(text, values)
+        finally:
+            log_statement(ENGINE, text, duration_ms=(monotonic_ns() - started) / 1e6)
+
+    def sql(self, text: str, *, params: Any = None) -> _ToldRelation:
+        """Return a relation, which is not executed yet; log what makes none."""
+        started = monotonic_ns()
+        try:
+            return _ToldRelation(self.cursor_told.sql(text, params=params), text)
+        except Exception:
+            log_statement(ENGINE, text, duration_ms=(monotonic_ns() - started) / 1e6)
+            raise
+
+
+class _ToldRelation:
+    def __init__(self, relation: duckdb.DuckDBPyRelation, text: str) -> None:
+        self._relation = relation
+        self._text = text
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._relation, name)
+
+    def to_arrow_table(self) -> Any:
+        """Execute and log. A relation that is streamed is logged by its reader, at its end."""
+        started = monotonic_ns()
+        table = self._relation.to_arrow_table()
+        duration_ms = (monotonic_ns() - started) / 1e6
+        log_statement(ENGINE, self._text, duration_ms=duration_ms, rows=table.num_rows)
+        return table
