@@ -12,10 +12,17 @@ from runner.expectations.findings import (
     sample_text,
     sentence,
 )
-from runner.expectations.statements import named_columns, table_check, table_findings
+from runner.expectations.statements import (
+    NUMBER,
+    SHARED,
+    CheckStatements,
+    named_columns,
+    table_check,
+    table_findings,
+)
 from runner.expectations.tally import Tally
 
 __all__ = [
-    "Tally", "check_error", "fresh_finding", "named_columns", "notice_of", "rows_finding", "sample_text", "sentence",
-    "table_check", "table_findings",
+    "NUMBER", "SHARED", "CheckStatements", "Tally", "check_error", "fresh_finding", "named_columns", "notice_of",
+    "rows_finding", "sample_text", "sentence", "table_check", "table_findings",
 ]  # fmt: skip

@@ -5,13 +5,13 @@ is something, one more shows a few of the rows. Text for any engine: what differ
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from runner.expectations.findings import SAMPLES, fresh_finding, rows_finding, sample_text
-from runner.ports import Finding, Statement, TableCheck
+from runner.ports import Finding, Row, Statement, TableCheck
 from runner.specs import CheckSpec, ColumnSpec, Expectation, RunPlan, TableSpec
 from runner.sql import Dialect, Parameters, conditions, typed_value
 from runner.types import shown_row
@@ -41,16 +41,17 @@ def table_findings(
     check: TableCheck, dialect: Dialect, fetch: Callable[[Statement], pa.Table]
 ) -> tuple[Finding, ...]:
     """Return what is against a table's expectations. `fetch` sends a statement; it is called once or twice. Blocks."""
-    statements = _CheckStatements(check, dialect)
+    statements = CheckStatements(check, dialect)
     (counts,) = fetch(statements.count()).to_pylist()
-    found = {
-        number: finding
-        for number, expectation in enumerate(check.expectations)
-        if (finding := _finding(str(check.table.ref), expectation, number, counts)) is not None
-    }
-    shown = [number for number, finding in found.items() if finding.expectation.is_about_rows]
-    samples = statements.sample_texts(fetch(statements.sample(shown))) if shown else {}
-    return tuple(replace(finding, samples=tuple(samples.get(n, ()))) for n, finding in found.items())
+    shown = statements.to_show(counts)
+    rows = _rows_of(fetch(statements.sample(shown))) if shown else ()
+    return statements.findings(counts, rows)
+
+
+def _rows_of(found: pa.Table) -> Iterator[Row]:
+    for batch in found.to_batches():
+        for place in range(batch.num_rows):
+            yield shown_row(batch, place)
 
 
 def _finding(
@@ -67,8 +68,10 @@ def _finding(
     return Finding(subject=subject, expectation=expectation, rows=rows, offending=against)
 
 
-class _CheckStatements:
-    """Makes the statements of one check."""
+class CheckStatements:
+    """Makes the statements of one check, and findings of what they answer. An engine that runs scripts sends both
+    statements at once, without seeing what the first one answers.
+    """
 
     def __init__(self, check: TableCheck, dialect: Dialect) -> None:
         self._check = check
@@ -109,7 +112,7 @@ class _CheckStatements:
         """Return the statement that gives a few rows against each of these expectations, by their numbers."""
         parameters = Parameters(self._dialect)
         where = self._where(parameters)
-        columns = self._shown(numbers)
+        columns = self.columns_shown(numbers)
         parts = [
             self._shared_sample(number, unique, columns, where)
             if (unique := self._check.expectations[number].unique) is not None
@@ -146,23 +149,58 @@ class _CheckStatements:
         groups = self._shared(unique, where, ", ".join(names))
         return f"{groups} ORDER BY {self._dialect.columns(unique)} LIMIT {SAMPLES}"
 
-    def sample_texts(self, found: pa.Table) -> dict[int, list[str]]:
+    def to_show(self, counts: Mapping[str, Any]) -> list[int]:
+        """Return the numbers of the expectations that rows are against, of which `sample` is to show some."""
+        found = self._found(counts).items()
+        return [number for number, finding in found if finding.expectation.is_about_rows]
+
+    def findings(self, counts: Mapping[str, Any], rows: Iterable[Row]) -> tuple[Finding, ...]:
+        """Return what the row of `count` and the rows of `sample` say is against the expectations."""
+        samples = self._sample_texts(rows)
+        return tuple(
+            replace(finding, samples=tuple(samples.get(number, ())))
+            for number, finding in self._found(counts).items()
+        )
+
+    def is_against(self, row: str, *, errors_only: bool) -> str:
+        """Return the condition that the row `row` (an alias) of `count` tells of something against the expectations;
+        `errors_only`: against those of severity error.
+        """
+        parts = [
+            self._tells(row, number, expectation)
+            for number, expectation in enumerate(self._check.expectations)
+            if not errors_only or expectation.severity != "warn"
+        ]
+        return f"({' OR '.join(parts)})" if parts else "FALSE"
+
+    def _tells(self, row: str, number: int, expectation: Expectation) -> str:
+        if expectation.rows is None:
+            return f"{row}.{self._quote(f'against_{number}')} > 0"
+        total = f"{row}.{self._quote(TOTAL)}"
+        least, most = expectation.rows.min or 0, expectation.rows.max
+        return f"{total} < {least}" + ("" if most is None else f" OR {total} > {most}")
+
+    def _found(self, counts: Mapping[str, Any]) -> dict[int, Finding]:
+        subject = str(self._table.ref)
+        return {
+            number: finding
+            for number, expectation in enumerate(self._check.expectations)
+            if (finding := _finding(subject, expectation, number, counts)) is not None
+        }
+
+    def _sample_texts(self, rows: Iterable[Row]) -> dict[int, list[str]]:
         """Return the rows of `sample` as text, by the number of their expectation."""
         texts: dict[int, list[str]] = {}
-        for batch in found.to_batches():
-            for place in range(batch.num_rows):
-                row = shown_row(batch, place)
-                number, shared = row[NUMBER], row[SHARED]
-                expectation = self._check.expectations[number]
-                columns = self._columns(expectation)
-                keys = () if expectation.unique else self._table.key
-                text = sample_text({name: row[name] for name in (*keys, *columns)}, keys, columns)
-                texts.setdefault(number, []).append(
-                    f"{text} in {shared} rows" if expectation.unique else text
-                )
+        for row in rows:
+            number, shared = row[NUMBER], row[SHARED]
+            expectation = self._check.expectations[number]
+            columns = self._columns(expectation)
+            keys = () if expectation.unique else self._table.key
+            text = sample_text({name: row[name] for name in (*keys, *columns)}, keys, columns)
+            texts.setdefault(number, []).append(f"{text} in {shared} rows" if expectation.unique else text)
         return texts
 
-    def _shown(self, numbers: Sequence[int]) -> list[ColumnSpec]:
+    def columns_shown(self, numbers: Sequence[int]) -> list[ColumnSpec]:
         """Return the columns that samples need: the key, and those that the expectations are about."""
         about = [name for number in numbers for name in self._columns(self._check.expectations[number])]
         return [self._table.column(name) for name in dict.fromkeys((*self._table.key, *about))]
