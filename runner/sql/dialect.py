@@ -14,14 +14,14 @@ class Dialect:
     """What one engine says differently.
 
     `types`: engine type names by declared type, as the engine's own metadata reports them. `placeholder`: how a
-    named value is written (`$name`; BigQuery `@name`, psycopg `%(name)s`). `cast`: declared types whose values need
+    named value is written (`$name`; BigQuery `@name`, PostgreSQL `:name`). `cast`: declared types whose values need
     a CAST to be compared as that type. `anti_join`: `not_exists` is rendered as ANTI JOIN, which DuckDB plans
     better than NOT EXISTS beside a filter (0.07 s and 251 MB against 0.21 s and 734 MB at 1M/7M rows).
     `row_id`: the hidden column that numbers a table's rows, "" where there is none. `quotes`: what stands before and
     after an identifier; `name_length` how many characters of it the engine takes.
     `texts`: the canonical text of a value by declared type (`{}` is the value), and `part`: the same text (`{}`) as a
     part of a composite key; both must agree with `runner.incremental.key_text`. `is_nan`: whether a float64 (`{}`)
-    is NaN.
+    is NaN. `key_index`: the key of a managed table gets an index.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Dialect:
     row_id: str = ""
     quotes: str = '"'
     name_length: int = 128
+    key_index: bool = False
 
     def quote(self, name: str) -> str:
         """Return a quoted identifier. Raises `ValueError` for text that cannot be one: an allow-list and quoting,

@@ -1,4 +1,4 @@
-"""PostgreSQL's SQL, for psycopg."""
+"""PostgreSQL's SQL. A placeholder is written as psql does; the adapter makes `$1` of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POSTGRES = Dialect(
             "bytes": "bytea",
         }
     ),
-    placeholder="%({name})s",
+    placeholder=":{name}",
     cast=frozenset({"string", "numeric"}),
     texts=MappingProxyType(
         {
@@ -41,4 +41,5 @@ POSTGRES = Dialect(
     # NAMEDATALEN is 64; PostgreSQL cuts what is longer without an error.
     name_length=63,
     is_nan="({} = 'NaN')",
+    key_index=True,
 )

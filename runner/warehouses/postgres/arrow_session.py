@@ -1,0 +1,181 @@
+"""`ArrowSession`: one ADBC connection, in autocommit mode. Its methods block.
+
+The low level of ADBC, not its DB-API: that gives a reader whose errors have lost their SQLSTATE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql
+import pyarrow as pa
+from adbc_driver_manager import _reader
+from psycopg.conninfo import make_conninfo
+
+from runner.errors import WarehouseError
+from runner.logs import get_logger
+from runner.warehouses.postgres.faults import DRIVER_ERRORS, ENGINE, sqlstate
+from runner.warehouses.postgres.interrupts import Interrupts
+from runner.warehouses.postgres.placeholders import numbered
+from runner.warehouses.postgres.server import APPLICATION, Server
+
+STATUS = "adbc.postgresql.transaction_status"
+BATCH_BYTES = "adbc.postgresql.batch_size_hint_bytes"
+_log = get_logger("warehouses.postgres")
+
+
+class Rows:
+    """The rows of a query that is under way. Methods block."""
+
+    def __init__(
+        self, statement: adbc_driver_manager.AdbcStatement, reader: _reader.AdbcRecordBatchReader
+    ) -> None:
+        self._statement = statement
+        self._reader = reader
+
+    def next(self) -> pa.RecordBatch | None:
+        """Return the next batch; None at the end. Raises what the driver raises, with its SQLSTATE."""
+        try:
+            return self._reader.read_next_batch()
+        except StopIteration:
+            return None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns, as ADBC gives them."""
+        return self._reader._reader.schema
+
+    def close(self) -> None:
+        """Let go of the rows that have not been read."""
+        self._reader.close()
+        self._statement.close()
+
+
+class ArrowSession:
+    """One connection; `reused`, `answered` and `broken` as those of `Session`."""
+
+    def __init__(self, connection: adbc_driver_manager.AdbcConnection) -> None:
+        self.connection = connection
+        self.reused = False
+        self.answered = False
+        self.broken = False
+        self.application = APPLICATION
+        self.interrupts = Interrupts(connection.cancel)
+
+    def execute(self, text: str, values: Mapping[str, Any] | None = None) -> int:
+        """Send one statement with `:name` for its values, which are bound on the server with the types that Arrow finds
+        for them; return how many rows it changed, -1 if the server does not tell.
+        """
+        query, bound = numbered(text, values or {})
+        statement = adbc_driver_manager.AdbcStatement(self.connection)
+        try:
+            statement.set_sql_query(query)
+            if bound:
+                arrays = [pa.array([value]) for value in bound]
+                names = [str(number) for number in range(len(bound))]
+                statement.bind(pa.RecordBatch.from_arrays(arrays, names=names))
+            changed = int(statement.execute_update() or 0)
+        finally:
+            statement.close()
+        self.answered = True
+        return changed
+
+    def open(self, text: str, *, batch_bytes: int) -> Rows:
+        """Send a query without placeholders, whose rows come by COPY in batches of about `batch_bytes`. They must have
+        come to their end, or the session be closed, before anything else is sent.
+        """
+        statement = adbc_driver_manager.AdbcStatement(self.connection)
+        try:
+            statement.set_options(**{BATCH_BYTES: str(batch_bytes)})
+            statement.set_sql_query(text)
+            handle, _ = statement.execute_query()
+            reader = _reader.AdbcRecordBatchReader._import_from_c(handle.address)
+        except BaseException:
+            statement.close()
+            raise
+        self.answered = True
+        return Rows(statement, reader)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One transaction: committed at the end, rolled back on any error. Its last statement must be one that writes:
+        COMMIT of a transaction that was aborted raises nothing and rolls back (GUARANTEES 3).
+        """
+        self.execute("BEGIN")
+        try:
+            yield
+            self._commit()
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def _commit(self) -> None:
+        if (status := self.status) != "intrans":
+            raise WarehouseError(ENGINE, f"the transaction is {status}; nothing was written")
+        self.execute("COMMIT")
+
+    @property
+    def status(self) -> str:
+        """Where the session is: `idle`, `active`, `intrans`, `inerror`."""
+        return self.connection.get_option(STATUS)
+
+    def roll_back(self) -> None:
+        """Roll back, whatever happens; where that fails, the connection is not used again."""
+        try:
+            if self.status != "idle":
+                self.execute("ROLLBACK")
+        except DRIVER_ERRORS as error:
+            self.broken = True
+            _log.debug("a rollback failed; the connection is closed: %s", type(error).__name__)
+
+    def is_usable(self) -> bool:
+        """Tell whether the connection can be used again, as far as this is known without asking the server."""
+        return not self.broken and self.status == "idle"
+
+    def name(self, application: str) -> None:
+        """Say for whom the session works from now on, in `pg_stat_activity`."""
+        if application != self.application:
+            text = "SELECT pg_catalog.set_config('application_name', :name, false)"
+            self.execute(text, {"name": application})
+            self.application = application
+
+    def close(self) -> None:
+        """End the connection, after a cancel that is still under way."""
+        self.interrupts.join()
+        self.connection.close()
+
+
+def open_database(server: Server) -> adbc_driver_manager.AdbcDatabase:
+    """Return what ADBC opens connections with. Blocks: it connects once, to learn the server's types."""
+    database: adbc_driver_manager.AdbcDatabase = adbc_driver_postgresql.connect(
+        make_conninfo(**server.parameters())
+    )
+    return database
+
+
+def open_arrow_session(database: adbc_driver_manager.AdbcDatabase, server: Server) -> ArrowSession:
+    """Connect and set the session up. Blocks. Raises what the driver raises."""
+    connection = adbc_driver_manager.AdbcConnection(database)
+    session = ArrowSession(connection)
+    try:
+        names = [f"pg_catalog.set_config('{name}', :{name}, false)" for name in server.set_up()]
+        session.execute(f"SELECT {', '.join(names)}", server.set_up())
+        _watch_for_the_client(session, server)
+    except BaseException:
+        connection.close()
+        raise
+    session.answered = False
+    return session
+
+
+def _watch_for_the_client(session: ArrowSession, server: Server) -> None:
+    text = "SELECT pg_catalog.set_config('client_connection_check_interval', :interval, false)"
+    try:
+        session.execute(text, {"interval": server.check_interval})
+    except adbc_driver_manager.Error as error:
+        if sqlstate(error) != "22023":
+            raise
+        _log.warning("the server cannot look for clients that are gone")

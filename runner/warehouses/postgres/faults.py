@@ -1,0 +1,121 @@
+"""From the errors of psycopg and ADBC to those of `runner.errors`, by SQLSTATE (PostgreSQL, appendix A).
+
+Messages are those of the server, in its language: nothing is told from their words.
+"""
+
+from __future__ import annotations
+
+import re
+
+import adbc_driver_manager
+import psycopg
+import pyarrow as pa
+
+from runner.errors import (
+    AuthenticationFailed,
+    DiskFull,
+    ObjectNotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    RunPipelineError,
+    WarehouseError,
+    WarehouseUnavailable,
+    WriteConflict,
+)
+from runner.ports import Statement
+from runner.redaction import without_passwords
+
+ENGINE = "postgres"
+DRIVER_ERRORS = (psycopg.Error, adbc_driver_manager.Error, OSError, pa.ArrowException)
+"""What the drivers raise. What ADBC has no words for, within a stream, is an `OSError` or Arrow exception."""
+
+CANCELLED = "57014"
+NOT_AS_DECLARED = "the table is not as declared; run-pipeline plan shows the differences"
+NOT_CONVERTED = "a value of the table does not convert to its declared type"
+_STATEMENT_LENGTH = 500
+_CLASSES: tuple[tuple[tuple[str, ...], type[WarehouseError], str], ...] = (
+    (("40001", "40P01", "23505", "55P03"), WriteConflict, ""),
+    (("53100",), DiskFull, ""),
+    (
+        ("53300",),
+        WarehouseUnavailable,
+        "the server has no connection left; lower max_connections in [warehouse]",
+    ),
+    (("53",), ResourceExhausted, ""),
+    (("57P01", "57P02", "57P03", "57P05", "25P03", "58030", "08"), WarehouseUnavailable, ""),
+    (("28",), AuthenticationFailed, ""),
+    (("42501",), PermissionDenied, "GRANT it to the role that [warehouse] connects as"),
+    (("3D000",), ObjectNotFound, "create the database, or name another one in [warehouse]"),
+    (("42P01", "3F000"), ObjectNotFound, NOT_AS_DECLARED),
+    (("42703", "42883", "42804"), WarehouseError, NOT_AS_DECLARED),
+    (("22P02", "22003", "22007", "22008"), WarehouseError, NOT_CONVERTED),
+)
+"""SQLSTATEs, or their classes (the first two characters); the first that fits counts. 23505: two transactions inserted
+the same key. 25P03: the server has ended a transaction in which nothing happened for too long. 58030: it cannot read
+or write its files.
+"""
+
+
+def translate(error: BaseException, statement: str = "") -> RunPipelineError:
+    """Return the error of ours that says what `error` of a driver means. `statement` is shown, cut, without values."""
+    message, state, head = message_of(error), sqlstate(error), statement[:_STATEMENT_LENGTH]
+    for states, kind, hint in _CLASSES:
+        if state and (state in states or state[:2] in states):
+            return kind(ENGINE, message, statement=head, hint=hint)
+    if is_lost(error):
+        return WarehouseUnavailable(ENGINE, message, statement=head)
+    return WarehouseError(ENGINE, message, statement=head)
+
+
+def sqlstate(error: BaseException) -> str:
+    """Return the five characters of an error's SQLSTATE; "" for one that has none (a lost connection above all)."""
+    return str(getattr(error, "sqlstate", None) or "")
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether the connection is gone, or never was: an error that the server did not put into words."""
+    state = sqlstate(error)
+    if state:
+        return state.startswith("08") or state in ("57P01", "57P02", "57P03", "57P05", "25P03")
+    if isinstance(error, adbc_driver_manager.Error):
+        return isinstance(error, adbc_driver_manager.OperationalError)
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError)
+
+
+def locate(error: RunPipelineError, statement: Statement, step_id: str = "") -> None:
+    """Note in an error of a statement of the project which step, file and line it is about."""
+    if not isinstance(error, WarehouseError):
+        return
+    error.step_id = step_id
+    if statement.file:
+        cause = error.__cause__ or error.__context__
+        error.place = f"{statement.file}:{statement.line + line_of(cause, statement.text) - 1}"
+        if error.hint in (NOT_AS_DECLARED, NOT_CONVERTED):
+            error.hint = ""
+
+
+def line_of(error: BaseException | None, text: str) -> int:
+    """Return the line (from 1) of a statement that an error is about; 1 where the server does not tell."""
+    del text
+    found = re.search(r"^LINE (\d+): ", str(error), re.MULTILINE)
+    return int(found[1]) if found else 1
+
+
+def message_of(error: BaseException) -> str:
+    """Return what the server said, without statement and position; passwords are masked."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        text = error.diag.message_primary
+        if error.diag.message_detail:
+            text += f"; {error.diag.message_detail}"
+    elif details := dict(getattr(error, "details", None) or ()):
+        text = _detail(details, "PG_DIAG_MESSAGE_PRIMARY") or str(error)
+        if more := _detail(details, "PG_DIAG_MESSAGE_DETAIL"):
+            text += f"; {more}"
+    else:
+        text = " ".join(str(error).split()) or type(error).__name__
+    return without_passwords(text.strip())
+
+
+def _detail(details: dict[str, bytes], name: str) -> str:
+    found = details.get(name) or details.get(name.encode(), b"")  # type: ignore[call-overload]
+    return str(found.decode("utf-8", "replace"))

@@ -1,0 +1,146 @@
+"""`Session`: one psycopg connection, in autocommit mode. Its methods block."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import psycopg
+import pyarrow as pa
+from psycopg.pq import TransactionStatus
+
+from runner.errors import WarehouseError
+from runner.logs import get_logger
+from runner.ports import Statement
+from runner.warehouses.postgres.faults import ENGINE
+from runner.warehouses.postgres.interrupts import Interrupts
+from runner.warehouses.postgres.placeholders import numbered
+from runner.warehouses.postgres.server import APPLICATION, Server
+
+_log = get_logger("warehouses.postgres")
+
+CANCEL_SECONDS = 5.0
+Row = tuple[Any, ...]
+
+
+class Session:
+    """One connection. `reused`: it comes from the pool. `answered`: since it was taken a statement has succeeded.
+    `broken`: it must not be used again.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        self.connection = connection
+        self.reused = False
+        self.answered = False
+        self.broken = False
+        self.application = APPLICATION
+        self.interrupts = Interrupts(self._cancel)
+
+    def execute(self, text: str, values: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
+        """Send one statement with `:name` for its values, which are bound on the server."""
+        query, bound = numbered(text, values or {})
+        cursor = self.connection.execute(query.encode(), bound or None)
+        self.answered = True
+        return cursor
+
+    def fetch(self, statement: Statement) -> list[Row]:
+        """Send a query and return its rows."""
+        return self.execute(statement.text, statement.values).fetchall()
+
+    def table(self, statement: Statement) -> pa.Table:
+        """Send a query and return its few rows as Arrow, with the types that Arrow finds for the values."""
+        cursor = self.execute(statement.text, statement.values)
+        names = [column.name for column in cursor.description or ()]
+        rows = cursor.fetchall()
+        columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(names)
+        return pa.Table.from_arrays([pa.array(column) for column in columns], names=names)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One transaction: committed at the end, rolled back on any error. COMMIT of a transaction that was aborted
+        raises nothing and rolls back (GUARANTEES 3): the status is looked at before, and the answer after.
+        """
+        self.execute("BEGIN")
+        try:
+            yield
+            self._commit()
+        except BaseException:
+            self.roll_back()
+            raise
+
+    def _commit(self) -> None:
+        if self.connection.info.transaction_status != TransactionStatus.INTRANS:
+            raise WarehouseError(ENGINE, "the transaction was aborted; nothing was written")
+        if (answer := self.execute("COMMIT").statusmessage) != "COMMIT":
+            raise WarehouseError(ENGINE, f"the server answered COMMIT with {answer}; nothing was written")
+
+    def roll_back(self) -> None:
+        """Roll back, whatever happens: the error that led here is the one to tell. Where that fails, the connection is
+        not used again, and the server rolls back when it ends.
+        """
+        if self.connection.info.transaction_status == TransactionStatus.IDLE:
+            return
+        try:
+            self.connection.execute("ROLLBACK")
+        except psycopg.Error as error:
+            self.broken = True
+            _log.debug("a rollback failed; the connection is closed: %s", type(error).__name__)
+
+    def is_usable(self) -> bool:
+        """Tell, without asking the server, whether the connection can be used again. From a server that waits for the
+        next statement nothing comes; something that is there to be read is its farewell.
+        """
+        if self.broken or self.connection.closed:
+            return False
+        if self.connection.info.transaction_status != TransactionStatus.IDLE:
+            return False
+        poll = select.poll()
+        poll.register(self.connection.fileno(), select.POLLIN | select.POLLERR | select.POLLHUP)
+        return not poll.poll(0)
+
+    def name(self, application: str) -> None:
+        """Say for whom the session works from now on, in `pg_stat_activity`."""
+        if application != self.application:
+            self.execute(
+                "SELECT pg_catalog.set_config('application_name', :name, false)", {"name": application}
+            )
+            self.application = application
+
+    def close(self) -> None:
+        """End the connection, after a cancel that is still under way."""
+        self.interrupts.join()
+        self.connection.close()
+
+    def _cancel(self) -> None:
+        self.connection.cancel_safe(timeout=CANCEL_SECONDS)
+
+
+def open_session(server: Server) -> Session:
+    """Connect and set the session up. Blocks. Raises what the driver raises."""
+    connection = cast(
+        "psycopg.Connection[Row]",
+        psycopg.connect(
+            **server.parameters(), autocommit=True, prepare_threshold=None, cursor_factory=psycopg.RawCursor
+        ),
+    )
+    session = Session(connection)
+    try:
+        names = [f"pg_catalog.set_config('{name}', :{name}, false)" for name in server.set_up()]
+        session.execute(f"SELECT {', '.join(names)}", server.set_up())
+        _watch_for_the_client(session, server)
+    except BaseException:
+        connection.close()
+        raise
+    session.answered = False
+    return session
+
+
+def _watch_for_the_client(session: Session, server: Server) -> None:
+    """Have the server end a query whose client is gone: without this it goes on after a kill (GUARANTEES 12)."""
+    text = "SELECT pg_catalog.set_config('client_connection_check_interval', :interval, false)"
+    try:
+        session.execute(text, {"interval": server.check_interval})
+    except psycopg.errors.InvalidParameterValue as error:
+        _log.warning("the server cannot look for clients that are gone: %s", error.diag.message_primary)
