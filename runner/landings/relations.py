@@ -50,9 +50,10 @@ class KeyRelations:
     bad: str
 
 
-def temporary_statement(relation: str, rows: Statement) -> Statement:
+def temporary_statement(relation: str, rows: Statement, *, options: str = "") -> Statement:
     """Return the statement that keeps the rows of a query in the temporary table `relation` (quoted)."""
-    return Statement(text=f"CREATE TEMP TABLE {relation} AS {rows.text}", values=rows.values)
+    made = f"CREATE TEMP TABLE {relation}{' ' if options else ''}{options}"
+    return Statement(text=f"{made} AS {rows.text}", values=rows.values)
 
 
 def bound(text: str, parameters: Parameters) -> Statement:
