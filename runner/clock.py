@@ -66,3 +66,11 @@ def parse_duration(value: object) -> float:
     if not 0 < seconds < 10 * 365 * 86400:
         raise ValueError(f"{value!r} is not a usable duration; expected more than 0")
     return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as `parse_duration` reads it, in the greatest unit that gives a whole number: `2h`, `30d`."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"

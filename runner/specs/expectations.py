@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from runner.clock import format_duration
 from runner.specs.names import Duration, Identifier, Identifiers, Misfit, Spec
 
 KINDS = ("not_null", "unique", "accepted", "range", "rows", "fresh", "expression")
@@ -137,7 +138,7 @@ class Expectation(Spec):
             case Expectation(rows=Rows(min=low, max=high)):
                 return f"rows{_between(low, high)}"
             case Expectation(fresh=Fresh(column=column, within=within)):
-                return f"fresh {column} within {_duration(within)}"
+                return f"fresh {column} within {format_duration(within)}"
             case Expectation(expression=str(text)):
                 return f"expression {_cut(text)}"
             case _:
@@ -161,10 +162,3 @@ def _between(low: Any, high: Any) -> str:
 def _cut(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:g}{unit}"
-    return f"{seconds:g}s"

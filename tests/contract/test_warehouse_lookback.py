@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio
 
 DAYS = table("days", ["id"], id="string", day="date")
 DAY_TARGET = table("day_target", ["id"], id="string!", made="timestamp")
-EACH_ITS_OWN = {"source_column": "ts", "target_column": "made", "window": "1h"}
+EACH_ITS_OWN: dict[str, Any] = {"source_column": "ts", "target_column": "made", "window": "1h"}
 
 
 def looking_back(lookback: dict[str, Any], target: TableSpec = OBSERVATIONS, **spec: Any) -> IncrementalRead:
@@ -69,7 +69,7 @@ async def test_left_anti_compares_with_the_rows_that_are_looked_at(open_lab: Ope
             OBSERVATIONS, observation("1", "older", 4), observation("2", "newer", 6),
             observation("3", "both", 6), observation("4", "both", -1), observation("5", "before", -1),
         )  # fmt: skip
-        times = {"mode": "left_anti", "source_ts": "ts", "target_ts": "made"}
+        times: dict[str, Any] = {"mode": "left_anti", "source_ts": "ts", "target_ts": "made"}
         read = looking_back(EACH_ITS_OWN, **times)
         assert await lab.new(read) == ["before", "older"]
         counts = await lab.warehouse.count(ReadQuery(source=EVENTS, columns=("id",), incremental=read))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.operations.doctor import Finding, outlook, verdicts
+from runner.operations.doctor import outlook, verdicts
+from runner.operations.doctor.finding import Finding
 from runner.ports import IncrementalCounts, IncrementalRead, KeyProfile
 from runner.specs import Incremental, TableSpec
 

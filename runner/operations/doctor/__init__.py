@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from runner.errors import UsageError
+from runner.operations.doctor.finding import Finding
+from runner.operations.doctor.lookback import lookback_findings
 from runner.pipeline_runner import PipelineRunner
 from runner.ports import IncrementalCounts, IncrementalRead, KeyProfile, ReadQuery, TableShape, Warehouse
 from runner.specs import ExtractSpec, ReadSpec, RunPlan, TableRef
@@ -18,18 +20,6 @@ MAX_COLUMNS_TRIED = 12
 """Target columns that are compared with when the named one never matches; each costs a pass over both
 tables.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One verdict. `level`: ok, note, warning or error.
-
-    `repair`: what to write below `incremental:` in the YAML.
-    """
-
-    level: str
-    text: str
-    repair: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +89,7 @@ async def _read(
             finding async for finding in _other_columns(warehouse, query, query.incremental, profile)
         ]
     if profile.source_type == profile.target_type:
+        findings += [finding async for finding in lookback_findings(warehouse, query)]
         findings.append(outlook(await warehouse.count(query)))
     return ReadReport(
         step_id=spec.step_id, source=source, target=str(target), profile=profile, findings=tuple(findings)
