@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from tests.servers import required
 from tests.servers.fixtures import (
     bigquery_project,
     bigquery_server,
@@ -26,7 +27,6 @@ from tests.servers.fixtures import (
     private_postgres,
     proxy_to,
 )
-from tests.servers.required import add_option
 
 __all__ = [
     "bigquery_project",
@@ -59,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--perf", action="store_true", help="also run what measures time and memory")
     group.addoption("--chaos", action="store_true", help="also run kills, full disks and cut connections")
     group.addoption("--thorough", action="store_true", help="try ten times as many examples of each law")
-    add_option(group)
+    required.pytest_addoption(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:

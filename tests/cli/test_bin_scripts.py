@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.required import SERVERS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 COREUTILS = "/usr/bin:/bin"
 
@@ -363,9 +365,9 @@ def add_checks(repository: Repository, *, failing: str = "") -> None:
 
 
 def test_bin_test_runs_every_check_and_pytest_last(repository: Repository) -> None:
-    """From anywhere, through .ci/run, without arguments."""
+    """From anywhere, without arguments."""
     add_checks(repository)
-    done = repository.start(repository.root / ".ci" / "run", cwd=repository.tools)
+    done = repository.start(repository.root / "bin/test", cwd=repository.tools)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert [line.rsplit(maxsplit=1)[0].strip() for line in lines[:4]] == [
@@ -376,6 +378,31 @@ def test_bin_test_runs_every_check_and_pytest_last(repository: Repository) -> No
     ]
     assert lines[4:6] == ["args:-P -m pytest -n 2 --dist worksteal", f"cwd:{repository.root}"]
     assert repository.notes()[-1].endswith("--editable .[dev]")
+
+
+def test_ci_runs_every_check_and_requires_every_server(repository: Repository) -> None:
+    """Names of servers are no pytest arguments: the checks run too. The names are those that tests know."""
+    add_checks(repository)
+    done = repository.start(repository.root / ".ci" / "run", cwd=repository.tools)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    required = lines[4].removeprefix("args:-P -m pytest -n 2 --dist worksteal --require=").split(",")
+    assert sorted(required) == sorted(SERVERS)
+    assert [line.split()[-1] for line in lines[:4]] == ["ok"] * 4
+
+
+def test_bin_test_tells_a_misspelt_server_before_the_checks(repository: Repository) -> None:
+    """Exit 2: nothing was run. (What pytest says of it is its own: test_servers_required.py.)"""
+    add_checks(repository)
+    done = repository.start(repository.root / "bin/test", "--require=postgers", env={"EXIT_WITH": "4"})
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_bin_test_with_required_servers_and_arguments_is_pytest_alone(repository: Repository) -> None:
+    """As with any argument."""
+    add_checks(repository, failing="ruff")
+    done = repository.start(repository.root / "bin/test", "--require=postgres", "tests/contract")
+    assert done.stdout.startswith("args:-P -m pytest --require=postgres tests/contract\n")
 
 
 def test_bin_test_goes_on_after_a_failed_check(repository: Repository) -> None:

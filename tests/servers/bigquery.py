@@ -149,7 +149,7 @@ class BigQueryProject:
         from google.cloud import bigquery
 
         options = {"api_endpoint": self.server.rest}
-        credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+        credentials = AnonymousCredentials()
         client = bigquery.Client(self.name, credentials=credentials, client_options=options, **more)
         with closing(client):
             yield client

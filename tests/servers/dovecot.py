@@ -23,7 +23,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.servers.dovecot_programs import NoDovecotError, Programs, find_programs
+from tests.servers.debian_packages import NotToBeHadError
+from tests.servers.dovecot_programs import Programs, find_programs
+from tests.servers.places import free_port
+from tests.servers.required import unavailable, without_time_limit
 
 PASSWORD = "secret"
 """Of every user."""
@@ -93,7 +96,7 @@ class Dovecot:
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="dovecot-", dir="/tmp"))
-        self.plain_port, self.tls_port = _free_port(), _free_port()
+        self.plain_port, self.tls_port = free_port(), free_port()
         self.ca_file = self.folder / "cert.pem"
         self._process: subprocess.Popen[bytes] | None = None
         # As root it runs as nobody, so that there is one set-up for both; its own users need not exist.
@@ -248,25 +251,17 @@ def _base64(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
-def dovecot() -> Iterator[Dovecot]:
+def dovecot(request: pytest.FixtureRequest) -> Iterator[Dovecot]:
     """One server for all tests of a process; each test has users of its own.
 
-    Without a Dovecot, and without a way to fetch it, the test is skipped; it fails if REQUIRE_SERVERS is set.
+    Without a Dovecot, and without a way to fetch it, the test is skipped; with --require=dovecot it fails.
     """
     try:
-        programs = find_programs()
-    except NoDovecotError as error:
-        if os.environ.get("REQUIRE_SERVERS"):
-            raise
-        pytest.skip(str(error))
+        with without_time_limit():
+            programs = find_programs()
+    except NotToBeHadError as error:
+        unavailable(request.config, "dovecot", error)
     server = Dovecot(programs)
     try:
         server.start()

@@ -7,24 +7,18 @@ path is of the same length.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.servers.debian_packages import NotToBeHadError, fetched, unpack
 
 CACHE = Path(__file__).parents[2] / "var" / "cache" / "dovecot"
 """Outside of version control."""
 
 BUILT_FOR = b"/usr/lib/dovecot"
-SECONDS = 90
-"""For all of apt's work at once."""
-
-
-class NoDovecotError(Exception):
-    """It is not installed, and cannot be fetched; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ class Programs:
 
 
 def find_programs() -> Programs:
-    """Return the installed programs, or unpack the packages. Raises `NoDovecotError`."""
+    """Return the installed programs, or unpack the packages. Raises `NotToBeHadError`."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     dovecot, doveconf = (shutil.which(name, path=path) for name in ("dovecot", "doveconf"))
     if (
@@ -51,63 +45,17 @@ def find_programs() -> Programs:
         and any(Path(f"{base}/lib/dovecot/imap").exists() for base in ("/usr", "/usr/local"))
     ):
         return Programs(Path(dovecot), Path(doveconf))
-    for tool in ("apt-get", "dpkg-deb"):
-        if not shutil.which(tool):
-            raise NoDovecotError(f"Dovecot is not installed, and there is no {tool} to fetch it with")
-    return _unpack(_packages())
-
-
-def _packages() -> list[Path]:
-    """Return the packages, from the cache or fresh from the archive; one process at a time fetches them."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = CACHE / "packages"
-        if not kept.is_dir():
-            try:
-                _fetch()
-            except subprocess.CalledProcessError as error:
-                said = (error.stderr or b"").decode(errors="replace").strip().splitlines()
-                raise NoDovecotError(
-                    f"apt cannot fetch dovecot-imapd: {said[-1] if said else error}"
-                ) from None
-            except subprocess.TimeoutExpired:
-                raise NoDovecotError(f"apt did not fetch dovecot-imapd within {SECONDS} s") from None
-            (CACHE / "archives").rename(kept)
-        return sorted(kept.glob("*.deb"))
-
-
-def _fetch() -> None:
-    """Download dovecot-imapd and what it needs that is not installed; with lists of our own if the system's are old."""
-    archives = CACHE / "archives"
-    (archives / "partial").mkdir(parents=True, exist_ok=True)
-    (CACHE / "lists" / "partial").mkdir(parents=True, exist_ok=True)
-    caches = [f"Dir::Cache::{name}={CACHE / name}.bin" for name in ("pkgcache", "srcpkgcache")]
-    common = [f"Dir::Cache::archives={archives}", *caches, "Debug::NoLocking=1", "APT::Sandbox::User="]
-    own = [*common, f"Dir::State::lists={CACHE / 'lists'}"]
-    download = ["install", "--download-only", "--yes", "--no-install-recommends", "dovecot-imapd"]
-    try:
-        _apt(common, download)
-    except subprocess.CalledProcessError:
-        _apt(own, ["update"])
-        _apt(own, download)
-    finally:
-        shutil.rmtree(CACHE / "lists")
-
-
-def _apt(options: list[str], command: list[str]) -> None:
-    given = [word for option in options for word in ("-o", option)]
-    subprocess.run(["apt-get", "-q", *given, *command], check=True, capture_output=True, timeout=SECONDS)
+    return _unpack(fetched("dovecot-imapd", CACHE))
 
 
 def _unpack(packages: list[Path]) -> Programs:
     folder = Path(tempfile.mkdtemp(prefix="dc-", dir="/tmp"))
     if len(os.fsencode(folder)) != len(BUILT_FOR):
-        raise NoDovecotError(f"{folder} is not as long as {BUILT_FOR.decode()}")
+        raise NotToBeHadError(f"{folder} is not as long as {BUILT_FOR.decode()}")
     folder.chmod(0o755)
     root = folder / "root"
     for package in packages:
-        subprocess.run(["dpkg-deb", "-x", package, root], check=True, capture_output=True)
+        unpack(package, root)
     programs = [root / "usr/sbin/dovecot", root / "usr/bin/doveconf"]
     libraries = [file for file in root.glob("usr/lib/*/*.so*") if file.parent.name != "dovecot"]
     for file in [*(root / "usr/lib/dovecot").iterdir(), *libraries, *programs]:

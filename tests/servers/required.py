@@ -17,9 +17,9 @@ SERVERS = ("bigquery", "dovecot", "duckdb", "postgres")
 """What can be required. DuckDB is a library that is always installed: to name it changes nothing."""
 
 
-def add_option(group: pytest.OptionGroup) -> None:
-    """Add the option to pytest's."""
-    group.addoption(
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option to pytest's (tests/conftest.py has this function too)."""
+    parser.getgroup("run-pipeline").addoption(
         "--require", action="append", type=_names, metavar="SERVER,...", default=[],
         help=f"fail, not skip, where one of these cannot be had: {', '.join(SERVERS)}",
     )  # fmt: skip

@@ -1,0 +1,60 @@
+"""`--require`: a server that cannot be had fails what needs it, and says why; without it, a skip says why."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+NEEDS_ONE = """
+import pytest
+from tests.servers.debian_packages import NotToBeHadError
+from tests.servers.required import unavailable
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_of_postgres(request, n):
+    unavailable(request.config, "postgres", NotToBeHadError("no such wheel"))
+
+def test_of_a_broken_bigquery(request):
+    unavailable(request.config, "bigquery", RuntimeError("port taken"))
+"""
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest on tests that need servers, with the option of this repository, and no plugins but pytest-xdist."""
+    (folder / "test_needs.py").write_text(NEEDS_ONE)
+    command = [sys.executable, "-P", "-m", "pytest", "-p", "tests.servers.required", "-p", "xdist.plugin"]
+    given = ["-rs", "--rootdir", str(folder), "-c", os.devnull, *arguments, "test_needs.py"]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(
+        [*command, *given], cwd=folder, capture_output=True, text=True, check=False, env=environment
+    )
+
+
+def test_a_required_server_fails(tmp_path: Path) -> None:
+    """Also in a process of pytest-xdist; the option may be given twice, with several names."""
+    done = run(tmp_path, "--require=duckdb", "--require=bigquery,postgres", "-n", "1")
+    assert done.returncode == 1, done.stderr
+    assert "3 failed" in done.stdout
+    assert done.stdout.count("\n--require=postgres: no such wheel") == 2, done.stdout
+
+
+def test_without_it_a_skip_tells_the_reason(tmp_path: Path) -> None:
+    """What is there and does not start fails all the same."""
+    done = run(tmp_path, "--require=duckdb")
+    assert "1 failed, 2 skipped" in done.stdout
+    assert "postgres: no such wheel" in done.stdout
+    assert "bigquery: port taken" in done.stdout
+
+
+def test_an_unknown_name_is_a_usage_error() -> None:
+    """It names those there are."""
+    command = [sys.executable, "-P", "-m", "pytest", "--require=duckdb,postgers", "tests/unit/test_sql.py"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "no server is called 'postgers'; there are bigquery, dovecot, duckdb, postgres" in done.stderr
