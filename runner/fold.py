@@ -21,6 +21,7 @@ from runner.events import (
     StepFinished,
 )
 from runner.records import ErrorInfo, PerformanceIndicators, PipelineRun, RunRecord, Status
+from runner.usage import summed
 
 E = TypeVar("E", bound=Event)
 
@@ -173,6 +174,7 @@ class _Job:
             errors=(CRASHED,) if over else (),
             step_timings=timings,
             performance_indicators=PerformanceIndicators.from_timings(timings) if timings else None,
+            warehouse=summed(timing.warehouse for timing in timings),
         )
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from runner.clock import format_utc, parse_utc
 from runner.errors import RunFailed, category_of
+from runner.usage import summed
 
 PIPELINE_RUN_SCHEMA = "run-pipeline/pipeline-run.v1"
 
@@ -84,7 +85,7 @@ class StepTiming:
     `duration_ms` is exclusive time: the step's own, without waiting on the one before, so that the steps of a
     job sum to the job. `busy_ms` is worker time and may exceed it (process workers). `rows_read` is set for
     `read`, `extract` and queries of `sql`, `rows_written` for `write` and `sql` with writes; `rows_in`/`rows_out` for
-    whatever flowed through.
+    whatever flowed through. `warehouse`: what its queries used over all attempts (`runner.usage`), and their ids.
     """
 
     step_id: str
@@ -177,7 +178,8 @@ class RunRecord:
     """One job of one run. Times are aware UTC; durations are monotonic milliseconds.
 
     `queue_ms` is how long the job was ready but waited for a slot. `rows_read` is what its `read` and
-    `extract` steps and queries brought in (T7), `rows_written` what its writes and statements landed.
+    `extract` steps and queries brought in (T7), `rows_written` what its writes and statements landed. `warehouse`: what
+    the queries of its steps used, added up.
     """
 
     run_id: str
@@ -248,6 +250,14 @@ class RunRecord:
         return cls(**known)
 
 
+class Totals(NamedTuple):
+    """What the jobs of a run did, added up."""
+
+    rows_read: int
+    rows_written: int
+    warehouse: Mapping[str, Any] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineRun:
     """One execution of a pipeline, or of a single job (a run of one). `jobs` is in the order of the plan.
@@ -256,7 +266,7 @@ class PipelineRun:
     warehouse, looking at its tables. `params` are the parameters that it was given, as texts. `retry_of` is the run
     that it retries. `rescore`: it took rows of its targets as absent. `notify`: people may be told how it ended.
 
-    `totals` are rows read and written of a run whose jobs were left out (`without_jobs`), None otherwise.
+    `totals` are the sums over the jobs of a run whose jobs were left out (`without_jobs`), None otherwise.
     """
 
     pipeline_run_id: str
@@ -274,17 +284,22 @@ class PipelineRun:
     notify: bool = True
     errors: tuple[ErrorInfo, ...] = ()
     jobs: tuple[RunRecord, ...] = field(default=())
-    totals: tuple[int, int] | None = None
+    totals: Totals | None = None
 
     @property
     def rows_read(self) -> int:
         """Rows that the jobs' `read` and `extract` steps brought in."""
-        return self.totals[0] if self.totals else sum(job.rows_read for job in self.jobs)
+        return self.totals.rows_read if self.totals else sum(job.rows_read for job in self.jobs)
 
     @property
     def rows_written(self) -> int:
         """Rows that the jobs' writes landed."""
-        return self.totals[1] if self.totals else sum(job.rows_written for job in self.jobs)
+        return self.totals.rows_written if self.totals else sum(job.rows_written for job in self.jobs)
+
+    @property
+    def warehouse(self) -> Mapping[str, Any] | None:
+        """What the queries of the jobs' steps used, added up; None where the warehouse tells nothing."""
+        return self.totals.warehouse if self.totals else summed(job.warehouse for job in self.jobs)
 
     @property
     def owed(self) -> tuple[str, ...]:
@@ -294,8 +309,8 @@ class PipelineRun:
         return tuple(job.job_id for job in self.jobs if not job.has_landed)
 
     def without_jobs(self) -> Self:
-        """Return the run as lists of runs show it: no jobs, but their rows still counted."""
-        return replace(self, jobs=(), totals=(self.rows_read, self.rows_written))
+        """Return the run as lists of runs show it: no jobs, but what they did still counted."""
+        return replace(self, jobs=(), totals=Totals(self.rows_read, self.rows_written, self.warehouse))
 
     def raise_for_status(self) -> Self:
         """Return the run if it succeeded; raise `RunFailed` if anything in it failed or it was cancelled."""
@@ -324,6 +339,8 @@ class PipelineRun:
             "notify": self.notify,
             "errors": [error.to_dict() for error in self.errors],
         }
+        if usage := self.warehouse:
+            data["warehouse"] = dict(usage)
         if jobs:
             data["jobs"] = [job.to_dict() for job in self.jobs]
         return data
@@ -338,7 +355,9 @@ class PipelineRun:
                 known[name] = parse_utc(known[name])
         known["errors"] = tuple(ErrorInfo.from_dict(error) for error in known.get("errors", ()))
         if "jobs" not in known:
-            known["totals"] = (data.get("rows_read", 0), data.get("rows_written", 0))
+            known["totals"] = Totals(
+                data.get("rows_read", 0), data.get("rows_written", 0), data.get("warehouse")
+            )
         known["jobs"] = tuple(RunRecord.from_dict(job) for job in known.get("jobs", ()))
         return cls(**known)
 

@@ -6,7 +6,8 @@ decides when it lands; failures become values (a `RunRecord` and a status), canc
     attempt     one pass: steps, landings, events         contexts    what each step may use
     chain       a batch through the steps                 landing     declarations to landing, results to notices
     meter       exclusive time                            job_run     the account, and the record made of it
-    keys        which key a bad row came from
+    keys        which key a bad row came from             scopes      the warehouse as each step sees it
+    account     what the warehouse reports of its queries
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ import anyio
 
 from runner.cancellation import time_limit
 from runner.clock import monotonic_ns, utc_now
-from runner.errors import UncleanCancel, is_retryable
+from runner.errors import RunPipelineError, UncleanCancel, is_retryable
 from runner.events import Event, JobFinished, JobRetrying, JobStarted, StepFinished
 from runner.executor.attempt import Attempt, BuildStep, Surroundings
 from runner.executor.job_run import JobRun
 from runner.executor.landing import incremental_reads, landing_spec, write_targets
 from runner.executor.meter import Meter
+from runner.executor.scopes import scoped
 from runner.ids import new_ulid
-from runner.ports import Release, Warehouse
+from runner.ports import LandingSpec, Release, Warehouse, Writer
 from runner.records import ErrorInfo, Status
 from runner.retry import Backoff
 from runner.specs import PlannedJob, RunPlan
@@ -105,7 +107,7 @@ class JobExecutor:
                 # What has landed must not be read and landed again under another batch number.
                 if not is_retryable(error) or run.attempts > run.retries_allowed or run.landed:
                     raise
-                delay = self._backoff.delay(run.attempts)
+                delay = self._delay(run.attempts, error)
                 self._emit(
                     JobRetrying(run_id=run.pipeline_run_id, job_run_id=run.job_run_id, job_id=run.job.job_id,
                                 attempt=run.attempts, delay_ms=round(delay * 1000, 3),
@@ -114,6 +116,11 @@ class JobExecutor:
                 await anyio.sleep(delay)
                 run.begin_again()
 
+    def _delay(self, attempts: int, error: Exception) -> float:
+        """Return the seconds to wait before the next attempt: never less than who refused asked for."""
+        asked = error.retry_after if isinstance(error, RunPipelineError) else None
+        return self._backoff.delay(attempts) if asked is None else asked + self._backoff.delay(1)
+
     async def _attempt(self, run: JobRun) -> None:
         shared = self._surroundings
         spec = landing_spec(
@@ -121,9 +128,23 @@ class JobExecutor:
             job_run_id=run.job_run_id, run_id=shared.run_id, stamp=run.started_at,
         )  # fmt: skip
         async with AsyncExitStack() as stack:
-            lands = spec.targets or spec.actions
-            writer = await stack.enter_async_context(shared.warehouse.writer(spec)) if lands else None
+            writer = await self._writer(run, spec, stack)
             await Attempt(shared, run, spec, writer).execute()
+
+    async def _writer(self, run: JobRun, spec: LandingSpec, stack: AsyncExitStack) -> Writer | None:
+        """Open the staging area of an attempt; None for a job that lands nothing. It is opened for the step that lands
+        first, whose failure it is when that fails.
+        """
+        parts = (*spec.targets, *spec.actions)
+        if not parts:
+            return None
+        step_id = parts[0].step_id
+        warehouse = scoped(self._surroundings.warehouse, self._surroundings.plan, run, step_id)
+        try:
+            return await stack.enter_async_context(warehouse.writer(spec))
+        except RunPipelineError:
+            run.failed_step = step_id
+            raise
 
     def _finish(self, run: JobRun, *, cancelled: bool) -> Status:
         """Record the job and return its outcome for those that need it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 
@@ -13,6 +14,7 @@ from runner.executor.chain import Chain, Node, parents
 from runner.executor.contexts import ContextMaker
 from runner.executor.job_run import JobRun
 from runner.executor.landing import notices, rows_by_table
+from runner.executor.scopes import scoped
 from runner.ports import (
     LandingResult,
     LandingSpec,
@@ -67,7 +69,7 @@ class Attempt:
             job=run.job,
             release=surroundings.releases.get(run.job.job_id),
             landing=landing,
-            warehouse=surroundings.warehouse,
+            warehouse=partial(scoped, surroundings.warehouse, surroundings.plan, run),
             writer=writer,
             stop=self._stop,
             notice=self._notice,

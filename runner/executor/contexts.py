@@ -15,13 +15,13 @@ from runner.specs import CheckSpec, ColumnSpec, PlannedJob, ReadSpec, RunPlan, S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextMaker:
-    """Makes the contexts of one attempt of one job."""
+    """Makes the contexts of one attempt of one job. `warehouse` gives the one for the use of a step, by its id."""
 
     plan: RunPlan
     job: PlannedJob
     release: Release | None
     landing: LandingSpec
-    warehouse: Warehouse
+    warehouse: Callable[[str], Warehouse]
     writer: Writer | None
     stop: StopFlag
     notice: Callable[[str, str, str, str, Mapping[str, Any]], None]
@@ -33,7 +33,7 @@ class ContextMaker:
         tracked = {item.read.step_id: number for number, item in enumerate(self.landing.tracking)}
         return StepContext(
             plan=self.plan,
-            warehouse=self.warehouse,
+            warehouse=self.warehouse(spec.step_id),
             stop=self.stop,
             writer=self.writer,
             target=self._targets().get(spec.step_id),

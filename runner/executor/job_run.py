@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from runner.executor.account import Account
 from runner.executor.chain import Node
 from runner.executor.meter import Meter
 from runner.ports import LandingResult
@@ -30,6 +31,7 @@ class JobRun:
     errors: list[ErrorInfo] = field(default_factory=list)
     warnings: list[WarningInfo] = field(default_factory=list)
     failed_step: str = ""
+    account: Account = field(default_factory=Account)
 
     @property
     def retries_allowed(self) -> int:
@@ -76,6 +78,7 @@ class JobRun:
             warnings=tuple(self.warnings),
             step_timings=timings,
             performance_indicators=PerformanceIndicators.from_timings(timings) if timings else None,
+            warehouse=self.account.total(),
         )
 
     def _timings(self, status: Status) -> Iterable[StepTiming]:
@@ -95,6 +98,7 @@ class JobRun:
                 rows_out=counts.rows_out,
                 batches=counts.batches,
                 attempts=self.attempts if node.started else 0,
+                warehouse=self.account.of(node.step_id),
             )
 
     def _step_status(self, node: Node, status: Status) -> Status:

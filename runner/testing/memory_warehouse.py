@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from copy import copy
+from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,6 +28,7 @@ from runner.ports import (
     KeyProfile,
     LandingSpec,
     QueryScope,
+    QueryUsage,
     ReadQuery,
     Row,
     Statement,
@@ -55,15 +58,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SAMPLES = 5
+Told = Callable[[str, QueryScope], QueryUsage | None]
 
 
 class MemoryWarehouse:
     """Tables of dictionaries. `read_delay` in seconds is waited before every batch, as a slow warehouse would;
-    `query_timeout` in seconds bounds those waits.
+    `query_timeout` in seconds bounds those waits. `usage` is asked what a query has used, by `read` or `landing` and
+    for whom, once it is over; without it nothing is reported.
     """
 
-    def __init__(self, *, read_delay: float = 0, query_timeout: float | None = None) -> None:
+    def __init__(
+        self, *, read_delay: float = 0, query_timeout: float | None = None, usage: Told | None = None
+    ) -> None:
         self.tables: Tables = {}
+        self._usage = usage
+        self._scope: QueryScope | None = None
         self._read_delay = read_delay
         self._query_timeout = query_timeout
         self._locks: dict[TableRef, anyio.Lock] = {}
@@ -83,8 +92,12 @@ class MemoryWarehouse:
         return ENGINE
 
     def scoped(self, scope: QueryScope) -> Self:
-        """Return itself: memory counts no bytes and keeps no names of queries."""
-        return self
+        """Return itself, or with something to report one that knows for whom it works, with the same tables."""
+        if self._usage is None:
+            return self
+        scoped = copy(self)
+        scoped._scope = scope
+        return scoped
 
     async def inspect(self, tables: Sequence[TableRef]) -> Mapping[TableRef, TableShape]:
         """Return the shapes of those tables that exist."""
@@ -129,6 +142,7 @@ class MemoryWarehouse:
             yield batches
         finally:
             await batches.aclose()
+            self._report("read")
 
     async def missing_keys(self, read: IncrementalRead, keys: pa.RecordBatch) -> list[bool]:
         """Tell for each key whether it is new."""
@@ -235,7 +249,17 @@ class MemoryWarehouse:
 
     @asynccontextmanager
     async def _writer(self, landing: LandingSpec) -> AsyncIterator[Writer]:
-        yield MemoryWriter(self.tables, landing, lambda ref: self._locks.setdefault(ref, anyio.Lock()))
+        try:
+            yield MemoryWriter(self.tables, landing, lambda ref: self._locks.setdefault(ref, anyio.Lock()))
+        finally:
+            self._report("landing")
+
+    def _report(self, kind: str) -> None:
+        """Tell what a query has used, from a thread of its own, as drivers do."""
+        if self._usage and self._scope and (used := self._usage(kind, self._scope)):
+            thread = Thread(target=self._scope.report, args=(used,))
+            thread.start()
+            thread.join()
 
     async def _batches(self, query: ReadQuery) -> AsyncGenerator[pa.RecordBatch, None]:
         columns, rows = query_columns(query), self._answer(query)

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from runner.errors import (
-    RunPipelineError,
+    QuotaExceeded,
     UncleanCancel,
     WarehouseError,
     WarehouseUnavailable,
@@ -256,16 +256,30 @@ async def test_a_function_that_had_to_be_given_up_is_recorded_and_raised() -> No
     assert [error.category for error in job.record.errors] == ["cancelled"]
 
 
-async def test_a_warehouse_that_opens_no_writer_fails_the_job_outside_of_any_step() -> None:
+async def test_a_warehouse_that_opens_no_writer_fails_the_step_that_lands_and_is_asked_again() -> None:
+    refusals = [WarehouseUnavailable("memory", "away"), WarehouseError("memory", "closed")]
+
     class Closed(MemoryWarehouse):
         def writer(self, landing: LandingSpec) -> AbstractAsyncContextManager[Writer]:
-            raise WarehouseError("memory", "closed")
+            raise refusals.pop(0)
 
     job = loading(warehouse=Closed())
     assert await job.run() is Status.FAILURE
     (error,) = job.record.errors
-    assert (error.step_id, job.record.step_timings) == ("", ())
-    assert issubclass(WarehouseError, RunPipelineError)
+    assert (error.step_id, error.message, job.record.step_timings) == ("write", "memory: closed", ())
+    assert [event.error.message for event in job.of(JobRetrying)] == ["memory: away"]
+
+
+@pytest.mark.parametrize("asked", [0.05, None])
+async def test_who_refuses_for_now_is_not_asked_again_before_the_time_it_named(asked: float | None) -> None:
+    error = QuotaExceeded("memory", "slow down", retry_after=asked)
+    job = loading(warehouse=LandingWarehouse(errors=[error]))
+
+    assert await job.run() is Status.SUCCESS
+
+    (retrying,) = job.of(JobRetrying)
+    least = (asked or 0) * 1000
+    assert least <= retrying.delay_ms <= least + 1
 
 
 async def test_the_stop_flag_is_raised_when_the_attempt_is_over() -> None:
