@@ -2,6 +2,7 @@
 
 from runner.incremental.counts import count_statement, missing_statement, quarantined_statement
 from runner.incremental.keys import key_text
+from runner.incremental.profiles import key_profile
 from runner.incremental.reads import (
     NewRows,
     check_keys,
@@ -19,6 +20,7 @@ __all__ = [
     "affixes",
     "check_keys",
     "count_statement",
+    "key_profile",
     "key_text",
     "key_types",
     "missing_statement",

@@ -60,7 +60,9 @@ class BigQuerySettings(_Warehouse):
     credentials.
 
     `maximum_bytes_billed` refuses a query that would read more; None: no bound. `priority`: `batch` queries wait for
-    free slots. `storage_api_rows`: results of at least so many rows come over the Storage Read API, where its client
+    free slots. `query_cache`: an equal query on unchanged tables may be answered without being run again, for nothing.
+    `request_timeout`: seconds that one request to the service may take; no query takes so long in one request.
+    `storage_api_rows`: results of at least so many rows come over the Storage Read API, where its client
     is installed. `staging_dataset` holds staging tables, which expire after `staging_expiration` seconds if a landing
     does not remove them. `max_connections`: jobs that are worked on at once.
     """
@@ -75,6 +77,8 @@ class BigQuerySettings(_Warehouse):
     staging_expiration: Seconds = 86_400.0
     maximum_bytes_billed: Bytes | None = None
     priority: Literal["interactive", "batch"] = "interactive"
+    query_cache: bool = True
+    request_timeout: Seconds = 30.0
     storage_api_rows: Annotated[int, Field(ge=0), BeforeValidator(no_bool)] = 100_000
     max_connections: Connections = 16
 

@@ -240,6 +240,8 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "staging_expiration": "When a staging table expires that no landing has removed.",
         "maximum_bytes_billed": "A query that would bill more bytes is refused.",
         "priority": "interactive: at once. batch: when slots are free.",
+        "query_cache": "An equal query on unchanged tables may be answered from the service's cache, for nothing.",
+        "request_timeout": "Of one request to the service; a query is waited for with many.",
         "storage_api_rows": "Results of at least so many rows come over the Storage Read API.",
         "max_connections": "Jobs of BigQuery that are worked on at once.",
     },
