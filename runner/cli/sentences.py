@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.cli.wording import count, duration, short_id
+from runner.cli.wording import count, duration, short_id, size
 from runner.events import (
     Event,
     JobFinished,
@@ -16,6 +16,7 @@ from runner.events import (
     StepProgress,
 )
 from runner.records import ErrorInfo, PipelineRun, RunRecord, Status, StepTiming, WarningInfo
+from runner.usage import Usage
 
 
 def sentence(event: Event) -> str:
@@ -81,6 +82,18 @@ def rows_text(read: int, written: int) -> str:
     return f"{count(read, 'row')} read, {count(written)} written"
 
 
+def usage_text(usage: Usage) -> str:
+    """Return `3 queries, 1.2 GB processed, 1.2 GB billed, 4.0 s of slots, 1 from the cache`, as far as it is known."""
+    parts = [
+        count(usage["queries"], "query", "queries") if "queries" in usage else "",
+        f"{size(usage['bytes_processed'])} processed" if "bytes_processed" in usage else "",
+        f"{size(usage['bytes_billed'])} billed" if "bytes_billed" in usage else "",
+        f"{duration(usage['slot_ms'])} of slots" if "slot_ms" in usage else "",
+        f"{count(usage['cache_hits'])} from the cache" if usage.get("cache_hits") else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def error_text(error: ErrorInfo) -> str:
     """Return `step score: function: jobs.x:f raised …`, the step only where there is one."""
     step = f"step {error.step_id}: " if error.step_id else ""
@@ -103,4 +116,6 @@ def result_line(run: PipelineRun, details: str) -> str:
     warned = sum(warning.code != "rows.quarantined" for job in run.jobs for warning in job.warnings)
     if warned:
         result += f", {count(warned, 'warning')}"
+    if (used := run.warehouse) and "bytes_billed" in used:
+        result += f", {size(used['bytes_billed'])} billed"
     return f"run {short_id(run.pipeline_run_id)} {run.pipeline_id}: {result}; details: {details}"

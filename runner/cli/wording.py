@@ -18,11 +18,23 @@ def duration(ms: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def count(number: int, noun: str = "") -> str:
-    """Return `1,234`, or with a noun `1 job`, `1,234 jobs`."""
+def count(number: int, noun: str = "", plural: str = "") -> str:
+    """Return `1,234`, or with a noun `1 job`, `1,234 jobs`; `plural` for nouns that do not just take an s."""
     if not noun:
         return f"{number:,}"
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def size(number: int) -> str:
+    """Return a number of bytes as `512 B`, `1.2 KB`, `10.5 MB` or `1.2 GB`: thousands, as prices are told."""
+    if number < 1_000:
+        return f"{number} B"
+    amount = float(number)
+    for unit in ("KB", "MB", "GB", "TB"):
+        amount /= 1_000
+        if amount < 999.95:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1_000:,.1f} PB"
 
 
 def queue_text(queue: str, priority: int) -> str:

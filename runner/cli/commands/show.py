@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -11,14 +11,16 @@ from runner.cli.console import BOLD, DIM, RED, YELLOW, Part, Styled
 from runner.cli.escaping import lines
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
-from runner.cli.sentences import error_text, rows_text, warning_text
+from runner.cli.sentences import error_text, rows_text, usage_text, warning_text
 from runner.cli.status import styled_status
 from runner.cli.tables import table
-from runner.cli.wording import count, duration, moment
+from runner.cli.wording import count, duration, moment, size
 from runner.records import PipelineRun, RunRecord, Status, StepTiming
 
 JOB_HEAD = ("job", "status", "queue", "duration", "read", "written")
 STEP_HEAD = ("step", "op", "status", "share", "duration", "in", "out")
+COSTS = {"bytes_processed": "processed", "bytes_billed": "billed", "slot_ms": "slots"}
+"""Columns of steps, where the warehouse tells what its queries used."""
 EXAMPLE = """run-pipeline show
 run-pipeline show last-failed
 run-pipeline show 01KH4SATJ0 -o json"""
@@ -54,6 +56,8 @@ def run_lines(run: PipelineRun) -> Iterator[list[Part]]:
     for name, value in run.params.items():
         yield [f"with      {name} = {value}"]
     yield [f"rows      {rows_text(run.rows_read, run.rows_written)}"]
+    if run.warehouse:
+        yield [f"warehouse {usage_text(run.warehouse)}"]
     if run.jobs:
         yield [""]
         yield from table(JOB_HEAD, [_job_row(job) for job in run.jobs], right=JOB_HEAD[2:])
@@ -84,9 +88,18 @@ def _steps(job: RunRecord) -> Iterator[list[Part]]:
     yield [""]
     yield [Styled(job.job_id, BOLD), _indicators(job)]
     total = sum(timing.duration_ms for timing in job.step_timings)
-    rows = [_step_row(timing, total) for timing in job.step_timings]
-    for line in table(STEP_HEAD, rows, right=STEP_HEAD[3:]):
+    costs = [name for name in COSTS if any(name in (timing.warehouse or ()) for timing in job.step_timings)]
+    head = (*STEP_HEAD, *(COSTS[name] for name in costs))
+    rows = [[*_step_row(timing, total), *_costs(timing, costs)] for timing in job.step_timings]
+    for line in table(head, rows, right=head[3:]):
         yield ["  ", *line]
+
+
+def _costs(timing: StepTiming, names: Sequence[str]) -> Iterator[str]:
+    """What a step used of the warehouse, where anything of the job did."""
+    for name in names:
+        amount = (timing.warehouse or {}).get(name)
+        yield "-" if amount is None else duration(amount) if name == "slot_ms" else size(amount)
 
 
 def _step_row(timing: StepTiming, total: float) -> list[Part]:

@@ -50,6 +50,7 @@ class JsonProgress:
             name=run.pipeline_id,
             rows_read=run.rows_read,
             rows_written=run.rows_written,
+            **_usage_fields(run),
         )
 
 
@@ -96,4 +97,9 @@ def _record_fields(record: RunRecord) -> dict[str, Any]:
         "rows_read": record.rows_read,
         "rows_written": record.rows_written,
         "errors": [error.to_dict() for error in record.errors],
+        **_usage_fields(record),
     }
+
+
+def _usage_fields(record: RunRecord | PipelineRun) -> dict[str, Any]:
+    return {"warehouse": dict(record.warehouse)} if record.warehouse else {}
