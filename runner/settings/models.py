@@ -122,6 +122,11 @@ class Settings(BaseSettings):
         """Where runs leave their records."""
         return self.state_dir / "runs"
 
+    @property
+    def staging_dir(self) -> Path:
+        """Where a warehouse that is no file keeps staged rows that are too many for memory."""
+        return self.state_dir / "tmp"
+
     @classmethod
     def load(cls, project: Path | str | None = None, **overrides: Any) -> Self:
         """Read the settings of a project.

@@ -15,8 +15,9 @@ import pyarrow as pa
 from adbc_driver_manager import _reader
 from psycopg.conninfo import make_conninfo
 
+from runner.clock import monotonic_ns
 from runner.errors import WarehouseError
-from runner.logs import get_logger
+from runner.logs import get_logger, log_statement
 from runner.warehouses.postgres.faults import DRIVER_ERRORS, ENGINE, sqlstate
 from runner.warehouses.postgres.interrupts import Interrupts
 from runner.warehouses.postgres.placeholders import numbered
@@ -24,6 +25,9 @@ from runner.warehouses.postgres.server import APPLICATION, Server
 
 STATUS = "adbc.postgresql.transaction_status"
 BATCH_BYTES = "adbc.postgresql.batch_size_hint_bytes"
+LITTLE = 100_000
+"""Bytes of a batch of a small result."""
+
 _log = get_logger("warehouses.postgres")
 
 
@@ -71,6 +75,7 @@ class ArrowSession:
         """
         query, bound = numbered(text, values or {})
         statement = adbc_driver_manager.AdbcStatement(self.connection)
+        started, changed = monotonic_ns(), -1
         try:
             statement.set_sql_query(query)
             if bound:
@@ -80,6 +85,8 @@ class ArrowSession:
             changed = int(statement.execute_update() or 0)
         finally:
             statement.close()
+            milliseconds = (monotonic_ns() - started) / 1e6
+            log_statement(ENGINE, text, duration_ms=milliseconds, rows=changed if changed >= 0 else None)
         self.answered = True
         return changed
 
@@ -98,6 +105,15 @@ class ArrowSession:
             raise
         self.answered = True
         return Rows(statement, reader)
+
+    def rows(self, text: str) -> list[tuple[Any, ...]]:
+        """Send a query without placeholders and return its few rows."""
+        found = self.open(text, batch_bytes=LITTLE)
+        try:
+            batches = list(iter(found.next, None))
+        finally:
+            found.close()
+        return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

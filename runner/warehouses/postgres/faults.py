@@ -33,6 +33,8 @@ CANCELLED = "57014"
 NOT_AS_DECLARED = "the table is not as declared; run-pipeline plan shows the differences"
 NOT_CONVERTED = "a value of the table does not convert to its declared type"
 _STATEMENT_LENGTH = 500
+_LINE = re.compile(r"^[^\W\d]+ (\d+): ", re.MULTILINE)
+"""`LINE 2: …`, in the language of the server."""
 _CLASSES: tuple[tuple[tuple[str, ...], type[WarehouseError], str], ...] = (
     (("40001", "40P01", "23505", "55P03"), WriteConflict, ""),
     (("53100",), DiskFull, ""),
@@ -89,15 +91,14 @@ def locate(error: RunPipelineError, statement: Statement, step_id: str = "") -> 
     error.step_id = step_id
     if statement.file:
         cause = error.__cause__ or error.__context__
-        error.place = f"{statement.file}:{statement.line + line_of(cause, statement.text) - 1}"
+        error.place = f"{statement.file}:{statement.line + _line_of(cause) - 1}"
         if error.hint in (NOT_AS_DECLARED, NOT_CONVERTED):
             error.hint = ""
 
 
-def line_of(error: BaseException | None, text: str) -> int:
-    """Return the line (from 1) of a statement that an error is about; 1 where the server does not tell."""
-    del text
-    found = re.search(r"^LINE (\d+): ", str(error), re.MULTILINE)
+def _line_of(error: BaseException | None) -> int:
+    """Return the line (from 1) of the statement that an error is about; 1 where the server does not tell."""
+    found = _LINE.search(str(error))
     return int(found[1]) if found else 1
 
 

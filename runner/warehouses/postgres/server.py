@@ -8,6 +8,7 @@ from runner.errors import ConfigurationError, Problem
 from runner.settings import PostgresSettings
 
 APPLICATION = "run-pipeline"
+NAME_LENGTH = 63
 KEEPALIVE = {
     "keepalives_idle": "30",
     "keepalives_interval": "10",
@@ -78,3 +79,9 @@ class Server:
 def milliseconds(seconds: float | None) -> str:
     """Return a timeout as PostgreSQL takes it: 0 for none."""
     return "0" if seconds is None else str(max(1, round(seconds * 1000)))
+
+
+def application_name(*names: str) -> str:
+    """Return the name under which a connection is seen that works for these: the server takes 63 ASCII characters."""
+    text = f"{APPLICATION} {'/'.join(names)}"
+    return text.encode("ascii", "replace").decode()[:NAME_LENGTH]

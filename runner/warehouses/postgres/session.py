@@ -10,10 +10,13 @@ from typing import Any, cast
 import psycopg
 import pyarrow as pa
 from psycopg.pq import TransactionStatus
+from psycopg.types.string import TextLoader
 
+from runner.clock import monotonic_ns
 from runner.errors import WarehouseError
-from runner.logs import get_logger
+from runner.logs import get_logger, log_statement
 from runner.ports import Statement
+from runner.types import arrow_type
 from runner.warehouses.postgres.faults import ENGINE
 from runner.warehouses.postgres.interrupts import Interrupts
 from runner.warehouses.postgres.placeholders import numbered
@@ -22,6 +25,16 @@ from runner.warehouses.postgres.server import APPLICATION, Server
 _log = get_logger("warehouses.postgres")
 
 CANCEL_SECONDS = 5.0
+
+_DECLARED = {
+    16: "bool", 17: "bytes", 20: "int64", 21: "int64", 23: "int64", 700: "float64", 701: "float64",
+    1082: "date", 1184: "timestamp", 1700: "numeric",
+}  # fmt: skip
+"""Declared types by the OIDs of pg_type, which never change."""
+
+_JSON = ("json", "jsonb")
+"""Types that are text here, as they are in every other place."""
+
 Row = tuple[Any, ...]
 
 
@@ -41,7 +54,12 @@ class Session:
     def execute(self, text: str, values: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
         """Send one statement with `:name` for its values, which are bound on the server."""
         query, bound = numbered(text, values or {})
-        cursor = self.connection.execute(query.encode(), bound or None)
+        started, rows = monotonic_ns(), None
+        try:
+            cursor = self.connection.execute(query.encode(), bound or None)
+            rows = cursor.rowcount if cursor.rowcount >= 0 else None
+        finally:
+            log_statement(ENGINE, text, duration_ms=(monotonic_ns() - started) / 1e6, rows=rows)
         self.answered = True
         return cursor
 
@@ -50,12 +68,13 @@ class Session:
         return self.execute(statement.text, statement.values).fetchall()
 
     def table(self, statement: Statement) -> pa.Table:
-        """Send a query and return its few rows as Arrow, with the types that Arrow finds for the values."""
+        """Send a query and return its few rows as Arrow, with the types of declared columns; what is none is text."""
         cursor = self.execute(statement.text, statement.values)
-        names = [column.name for column in cursor.description or ()]
+        columns = cursor.description or ()
         rows = cursor.fetchall()
-        columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(names)
-        return pa.Table.from_arrays([pa.array(column) for column in columns], names=names)
+        cells: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(columns)
+        arrays = [_array(values, column.type_code) for values, column in zip(cells, columns, strict=True)]
+        return pa.Table.from_arrays(arrays, names=[column.name for column in columns])
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -117,6 +136,14 @@ class Session:
         self.connection.cancel_safe(timeout=CANCEL_SECONDS)
 
 
+def _array(values: Sequence[Any], type_oid: int) -> pa.Array:
+    """Return the values of a column as the declared type that the engine's type stands for; text for any other."""
+    declared = _DECLARED.get(type_oid, "string")
+    if declared == "string":
+        values = [None if value is None else str(value) for value in values]
+    return pa.array(values, arrow_type(declared))
+
+
 def open_session(server: Server) -> Session:
     """Connect and set the session up. Blocks. Raises what the driver raises."""
     connection = cast(
@@ -125,6 +152,8 @@ def open_session(server: Server) -> Session:
             **server.parameters(), autocommit=True, prepare_threshold=None, cursor_factory=psycopg.RawCursor
         ),
     )
+    for name in _JSON:
+        connection.adapters.register_loader(name, TextLoader)
     session = Session(connection)
     try:
         names = [f"pg_catalog.set_config('{name}', :{name}, false)" for name in server.set_up()]

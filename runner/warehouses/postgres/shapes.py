@@ -42,8 +42,8 @@ def inspect(session: Session, tables: Sequence[TableRef]) -> Mapping[TableRef, T
 
 
 def apply(session: Session, changes: Sequence[TableChange]) -> None:
-    """Carry out DDL in one transaction. Sessions take turns, since `IF NOT EXISTS` does not keep two of them from making
-    the same thing at the same moment; what another has made meanwhile is not made again.
+    """Carry out DDL in one transaction. Sessions take turns, since `IF NOT EXISTS` does not keep two of them from
+    making the same thing at the same moment; what another has made meanwhile is not made again.
     """
     with session.transaction():
         session.execute("SELECT pg_catalog.pg_advisory_xact_lock(:key)", {"key": CHANGES})
