@@ -7,35 +7,93 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from runner.settings import DuckDBSettings
+from runner.ports import Warehouse
+from runner.retry import Backoff
+from runner.settings import BigQuerySettings, DuckDBSettings, PostgresSettings
 from runner.specs import TableSpec
 from runner.testing import MemoryWarehouse
+from runner.warehouses.bigquery import BigQueryWarehouse
 from runner.warehouses.duckdb import DuckDBWarehouse
+from runner.warehouses.postgres import PostgresWarehouse
 from tests.warehouse_lab import TABLES, Lab
 
 OpenLab = Callable[..., AbstractAsyncContextManager[Lab]]
 
+Build = Callable[[pytest.FixtureRequest, float | None, int], AbstractAsyncContextManager[Warehouse]]
+"""Makes a warehouse, not yet opened: the test, `query_timeout` in seconds, `stage_bytes`."""
 
-@pytest.fixture(params=["duckdb", "memory"])
-def open_lab(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLab:
+
+def _memory(
+    request: pytest.FixtureRequest, query_timeout: float | None, stage_bytes: int
+) -> AbstractAsyncContextManager[Warehouse]:
+    return MemoryWarehouse()
+
+
+def _duckdb(
+    request: pytest.FixtureRequest, query_timeout: float | None, stage_bytes: int
+) -> AbstractAsyncContextManager[Warehouse]:
+    path: Path = request.getfixturevalue("tmp_path") / "lab.duckdb"
+    settings = DuckDBSettings(threads=2)
+    return DuckDBWarehouse(path, settings, query_timeout=query_timeout, stage_bytes=stage_bytes)
+
+
+def _bigquery(
+    request: pytest.FixtureRequest, query_timeout: float | None, stage_bytes: int
+) -> AbstractAsyncContextManager[Warehouse]:
+    project = request.getfixturevalue("bigquery_project")
+    settings = BigQuerySettings(
+        kind="bigquery",
+        project=project.name,
+        endpoint=project.server.rest,
+        storage_endpoint=project.server.grpc,
+        storage_api_rows=1000,
+    )
+    return BigQueryWarehouse(
+        settings,
+        query_timeout=query_timeout,
+        stage_bytes=stage_bytes,
+        stage_folder=request.getfixturevalue("tmp_path"),
+        backoff=Backoff(0.01, 0.1),
+    )
+
+
+def _postgres(version: int) -> Build:
+    def build(
+        request: pytest.FixtureRequest, query_timeout: float | None, stage_bytes: int
+    ) -> AbstractAsyncContextManager[Warehouse]:
+        database = request.getfixturevalue("new_postgres_database")(version)
+        return PostgresWarehouse(
+            PostgresSettings(kind="postgres", dsn=SecretStr(database.uri)),
+            stage_folder=request.getfixturevalue("tmp_path"),
+            query_timeout=query_timeout,
+            stage_bytes=stage_bytes,
+        )
+
+    return build
+
+
+WAREHOUSES: dict[str, Build] = {
+    "duckdb": _duckdb,
+    "memory": _memory,
+    "postgres-15": _postgres(15),
+    "postgres-18": _postgres(18),
+    "bigquery": _bigquery,
+}
+
+
+@pytest.fixture(params=list(WAREHOUSES))
+def open_lab(request: pytest.FixtureRequest) -> OpenLab:
     """Return a function that opens a lab with the suite's tables; `stage_bytes`, `query_timeout` as given."""
+    build = WAREHOUSES[request.param]
 
     @asynccontextmanager
     async def opened(
         *tables: TableSpec, stage_bytes: int = 64_000_000, query_timeout: float | None = None
     ) -> AsyncIterator[Lab]:
-        if request.param == "memory":
-            async with MemoryWarehouse() as memory:
-                lab = Lab(memory, "memory")
-                await lab.prepare(*(tables or TABLES))
-                yield lab
-            return
-        settings = DuckDBSettings(threads=2)
-        async with DuckDBWarehouse(
-            tmp_path / "lab.duckdb", settings, query_timeout=query_timeout, stage_bytes=stage_bytes
-        ) as duckdb:
-            lab = Lab(duckdb, "duckdb")
+        async with build(request, query_timeout, stage_bytes) as warehouse:
+            lab = Lab(warehouse, request.param)
             await lab.prepare(*(tables or TABLES))
             yield lab
 

@@ -4,6 +4,7 @@ It runs under the emulator's own Python (3.13 or later), in which neither this p
 
 - DuckLake is loaded from its wheel, and functions of GEOGRAPHY are left out: nothing is downloaded.
 - `jobTimeoutMs` and `maximumBytesBilled` are enforced.
+- MERGE works in a transaction, with named arguments in its source too.
 - Jobs that a killed server left running have failed, as the service would say it.
 - `/_test/PROJECT/...` sets faults of one project, tells what it was asked for, and removes it (see `bigquery.py`).
 """
@@ -50,10 +51,11 @@ import grpc  # noqa: E402
 from local_bigquery import app, cli, errors  # noqa: E402
 from local_bigquery.engine import database  # noqa: E402
 from local_bigquery.grpc import read  # noqa: E402
-from local_bigquery.jobs import runner, store  # noqa: E402
+from local_bigquery.jobs import merge, runner, store  # noqa: E402
 from local_bigquery.models import Job  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
-from local_bigquery.sql import dialect  # noqa: E402
+from local_bigquery.sql import dialect, rules  # noqa: E402
+from sqlglot import exp  # noqa: E402
 
 Fault = dict[str, Any]
 """A fault as `bigquery.py` writes it: `answer`, `job` or `stream` under `kind`."""
@@ -421,6 +423,47 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+# --- MERGE ---------------------------------------------------------------------------------------------------------
+
+
+class _Cursor:
+    """A cursor that refuses a second BEGIN as the emulator's MERGE expects it; DuckDB would abort the transaction."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if sql == "BEGIN" and self._transaction() == self._transaction():
+            raise duckdb.TransactionException("there is a transaction already")
+        return self._cursor.execute(sql, *values)
+
+    def _transaction(self) -> Any:
+        """Return the number of the open transaction; without one each statement has a new number."""
+        return self._cursor.execute("SELECT txid_current()").fetchone()
+
+
+def _merge_within_a_transaction(run: Any) -> Any:
+    def merged(cursor: Any, tree: Any, context: Any) -> Any:
+        return run(_Cursor(cursor), tree, context)
+
+    return merged
+
+
+def _name_no_argument(node: Any, context: Any) -> Any:
+    """Write `parse_json(x, wide_number_mode => 'round')` as DuckDB's macro takes it, also where a text of the
+    emulator's own is parsed again.
+    """
+    if isinstance(node, exp.Anonymous) and node.name.lower() == "parse_json":
+        node.set(
+            "expressions", [one.expression if isinstance(one, exp.Kwarg) else one for one in node.expressions]
+        )
+    return node
+
+
+merge.run = _merge_within_a_transaction(merge.run)
+rules.NODE_RULES.append(_name_no_argument)
 
 
 def main() -> None:

@@ -1,0 +1,86 @@
+"""Events into `ops.event_log`, each once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from runner.ddl import EVENT_LOG
+from runner.ports import Row, Statement
+from runner.sql import BIGQUERY, Parameters
+from runner.warehouses.bigquery.arrow import arrow_schema, engine_types
+from runner.warehouses.bigquery.jobs import Jobs
+from runner.warehouses.bigquery.parameters import rows_parameter
+
+CHUNK_ROWS = 1_000
+CHUNK_CHARACTERS = 1_000_000
+"""Events of one statement: they travel in its request, which may have 10 MB (docs, "Quotas and limits"), and each of
+the ten values of a row takes some 30 bytes besides its text.
+"""
+
+
+def merge(jobs: Jobs, rows: Sequence[Row]) -> int:
+    """Insert those rows whose event id is not there; return how many. Blocks. `payload` may be text or an object."""
+    unique = {row["event_id"]: _text(row) for row in rows}
+    return sum(_insert(jobs, chunk) for chunk in _chunks(list(unique.values())))
+
+
+def _insert(jobs: Jobs, rows: list[Row]) -> int:
+    """Send one chunk. An event has its time for ever, so only the partitions of these times are looked at, and the cost
+    does not grow with the log (docs, "Query partitioned tables": constant bounds).
+    """
+    parameters = Parameters(BIGQUERY)
+    table = _table(rows)
+    parameters.bind("incoming", rows_parameter("incoming", table.to_batches()[0], engine_types(table.schema)))
+    times: list[datetime] = [row["timestamp"] for row in rows]
+    least = parameters.bind("least", min(times), "timestamp")
+    greatest = parameters.bind("greatest", max(times), "timestamp")
+    log, moment, event_id = (
+        BIGQUERY.qualified(EVENT_LOG.ref),
+        BIGQUERY.quote("timestamp"),
+        BIGQUERY.quote("event_id"),
+    )
+    values = ", ".join(_value(name) for name in EVENT_LOG.column_names)
+    text = (
+        f"INSERT INTO {log} ({BIGQUERY.columns(EVENT_LOG.column_names)}) SELECT {values} "
+        f"FROM UNNEST(@incoming) AS u WHERE u.{event_id} NOT IN "
+        f"(SELECT t.{event_id} FROM {log} AS t WHERE t.{moment} BETWEEN {least} AND {greatest})"
+    )
+    return int(jobs.query(Statement(text=text, values=parameters.values)).num_dml_affected_rows or 0)
+
+
+def _value(name: str) -> str:
+    column = f"u.{BIGQUERY.quote(name)}"
+    return f"PARSE_JSON({column}, wide_number_mode=>'round')" if name == "payload" else column
+
+
+def _chunks(rows: list[Row]) -> Iterator[list[Row]]:
+    chunk: list[Row] = []
+    characters = 0
+    for row in rows:
+        size = sum(len(value) for value in row.values() if isinstance(value, str))
+        if chunk and (len(chunk) == CHUNK_ROWS or characters + size > CHUNK_CHARACTERS):
+            yield chunk
+            chunk, characters = [], 0
+        chunk.append(row)
+        characters += size
+    if chunk:
+        yield chunk
+
+
+def _table(rows: list[Row]) -> pa.Table:
+    schema = arrow_schema(EVENT_LOG, EVENT_LOG.column_names)
+    arrays = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _text(row: Row) -> Row:
+    """Return a row with its payload as text."""
+    payload: Any = row.get("payload")
+    if payload is None or isinstance(payload, str):
+        return row
+    return row | {"payload": json.dumps(payload, ensure_ascii=False, default=str)}
