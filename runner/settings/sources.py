@@ -179,10 +179,30 @@ def _respelt(value: Any, spelling: Any) -> Any:
     return {spelt[key]: _respelt(item, spelling.get(spelt[key])) for key, item in value.items()}
 
 
-def _runner_toml(settings: type[BaseSettings], folder: Path) -> TomlConfigSettingsSource:
+class RunnerToml(TomlConfigSettingsSource):
+    """`configs/runner.toml`. A `[warehouse]` that names its kind is left out where a stronger source names another:
+    its keys belong to that one, such as the file of DuckDB at the desk, where a server has its kind from variables.
+    """
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the values."""
+        values = super().__call__()
+        if is_other_kind(values, self.current_state):
+            return {name: value for name, value in values.items() if name != "warehouse"}
+        return values
+
+
+def is_other_kind(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> bool:
+    """Tell whether both name a kind of warehouse, and not the same."""
+    sections = [values.get("warehouse") for values in (weaker, stronger)]
+    first, second = [section.get("kind") if isinstance(section, Mapping) else None for section in sections]
+    return bool(first and second) and first != second
+
+
+def _runner_toml(settings: type[BaseSettings], folder: Path) -> RunnerToml:
     file = folder / SETTINGS_FILE
     try:
-        toml = TomlConfigSettingsSource(settings, file)
+        toml = RunnerToml(settings, file)
     except (OSError, ValueError, RecursionError) as error:
         from runner.settings.toml_lines import not_readable
 

@@ -162,6 +162,20 @@ def test_each_setting_says_where_it_was_set(
     assert found["project"][1] == "found"
 
 
+def test_keys_of_another_kind_of_warehouse_are_not_where_a_setting_came_from(
+    in_project: InProject, project: DemoProject, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write(
+        "configs/runner.toml",
+        'package = "demo_jobs"\n[warehouse]\nkind = "duckdb"\npath = "x.db"\nmax_connections = 3\n',
+    )
+    assert origins(in_project, capsys)["warehouse.max_connections"] == (3, "configs/runner.toml:5")
+    monkeypatch.setenv("RUN_PIPELINE_WAREHOUSE__KIND", "postgres")
+    found = origins(in_project, capsys)
+    assert found["warehouse.kind"] == ("postgres", "environment variable RUN_PIPELINE_WAREHOUSE__KIND")
+    assert found["warehouse.max_connections"] == (8, "default")
+
+
 def test_an_option_names_the_project(in_project: InProject, project: DemoProject, capsys: Captured) -> None:
     assert origins(in_project, capsys, "--project", str(project.folder))["project"][1] == "option --project"
 

@@ -139,6 +139,19 @@ def test_the_kind_of_warehouse_may_come_from_anywhere_and_is_duckdb_without_one(
     assert server.connect_timeout == 2
 
 
+def test_who_names_another_kind_names_another_warehouse(load: Load) -> None:
+    """The file's keys are those of the kind that it names; a source that names none, or the same, adds to it."""
+    toml = '[warehouse]\nkind = "duckdb"\npath = "x.db"\nmax_connections = 3\n[timeouts]\nquery = 7'
+    other = load(toml, env={"RUN_PIPELINE_WAREHOUSE__KIND": "postgres"})
+    assert other.warehouse == PostgresSettings(kind="postgres")
+    assert other.timeouts.query == 7
+    assert load(toml, warehouse={"kind": "bigquery"}).warehouse == BigQuerySettings(kind="bigquery")
+    same = load(toml, env={"RUN_PIPELINE_WAREHOUSE__KIND": "duckdb", "RUN_PIPELINE_WAREHOUSE__THREADS": "2"})
+    assert same.warehouse == DuckDBSettings(path="x.db", max_connections=3, threads=2)
+    with pytest.raises(ConfigurationError, match=r"WAREHOUSE__THREADS: .* not a setting of kind postgres"):
+        load(toml, env={"RUN_PIPELINE_WAREHOUSE__THREADS": "2"}, warehouse={"kind": "postgres"})
+
+
 def test_bigquery_from_the_environment(load: Load) -> None:
     warehouse = load(
         '[warehouse]\nkind = "bigquery"\nlocation = "EU"',
