@@ -21,7 +21,8 @@ class Dialect:
     after an identifier; `name_length` how many characters of it the engine takes.
     `texts`: the canonical text of a value by declared type (`{}` is the value), and `part`: the same text (`{}`) as a
     part of a composite key; both must agree with `runner.incremental.key_text`. `is_nan`: whether a float64 (`{}`)
-    is NaN. `key_index`: the key of a managed table gets an index.
+    is NaN. `key_index`: the key of a managed table gets an index. `unfit_texts`: what the engine cannot hold, by
+    declared type: a regular expression that finds it in a text, and a name for it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dialect:
     quotes: str = '"'
     name_length: int = 128
     key_index: bool = False
+    unfit_texts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def quote(self, name: str) -> str:
         """Return a quoted identifier. Raises `ValueError` for text that cannot be one: an allow-list and quoting,

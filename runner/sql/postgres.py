@@ -42,4 +42,10 @@ POSTGRES = Dialect(
     name_length=63,
     is_nan="({} = 'NaN')",
     key_index=True,
+    unfit_texts=MappingProxyType(
+        {
+            "string": (r"\x00", "the character NUL"),
+            "json": (r"(^|[^\\])(\\\\)*\\u0000", "the character NUL"),
+        }
+    ),
 )

@@ -8,6 +8,7 @@ from functools import partial
 from runner.ports import BadRow, Batch, FunctionThreads, StepContext, StepCounts
 from runner.quarantine import BadRowGate, bad_row
 from runner.specs import WriteSpec
+from runner.sql import DIALECTS
 from runner.types import BadCell, RowEncoder
 
 
@@ -18,9 +19,12 @@ class WriteStep:
         if context.writer is None or context.target is None:
             raise ValueError(f"write {spec.step_id} has no landing to stage for")
         table = context.plan.tables[spec.ref]
+        self._unfit_texts = DIALECTS[context.warehouse.engine].unfit_texts
         stamped = {*spec.set_on_insert, *spec.set_on_write}
         self._encoder = RowEncoder(
-            [column for column in table.columns if column.name not in stamped], key=spec.key or table.key
+            [column for column in table.columns if column.name not in stamped],
+            key=spec.key or table.key,
+            unfit_texts=self._unfit_texts,
         )
         self._context = context
         self._threads = threads
@@ -35,7 +39,7 @@ class WriteStep:
         counts = self.counts
         counts.batches += 1
         counts.rows_in += batch.length
-        if batch.checked and batch.arrow is not None:
+        if batch.checked and batch.arrow is not None and not self._unfit_texts:
             await self._writer.stage(self._target, batch.arrow)
             return
         encoded = await self._threads.run(

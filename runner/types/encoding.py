@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import did_you_mean
@@ -46,15 +47,25 @@ class Encoded:
 class RowEncoder:
     """Makes record batches of the given columns.
 
-    None, or a column that is not given, is NULL; where it is `required` or part of `key`, the row is bad.
+    None, or a column that is not given, is NULL; where it is `required` or part of `key`, the row is bad. So is one
+    with a text that the warehouse cannot hold: `unfit_texts`, as `runner.sql.Dialect` has them.
     """
 
-    def __init__(self, columns: Sequence[ColumnLike], *, key: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        columns: Sequence[ColumnLike],
+        *,
+        key: Sequence[str] = (),
+        unfit_texts: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+    ) -> None:
         self.schema: pa.Schema = arrow_schema(columns)
         self._columns = tuple(columns)
         self._names = tuple(column.name for column in columns)
         self._key = tuple(key)
         self._needed = {column.name for column in columns if column.required}.union(key)
+        self._unfit = {
+            column.name: unfit_texts[column.type] for column in columns if column.type in unfit_texts
+        }
 
     def encode(self, batch: Batch) -> Encoded:
         """Encode a batch of any shape. Raises as `encode_arrow` does."""
@@ -122,6 +133,8 @@ class RowEncoder:
             if column.name in self._needed:
                 why = "part of the key" if column.name in self._key else "required"
                 batch.refuse_nulls(column.name, f"expected a value, the column is {why}, got None")
+        for name, (pattern, what) in self._unfit.items():
+            batch.refuse_texts(name, pattern, what)
         arrays = [batch.arrays[name] for name in self._names]
         good = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
         if not batch.bad:
@@ -172,6 +185,16 @@ class _Encoding:
             for index, missing in enumerate(array.is_null().to_pylist()):
                 if missing:
                     self.reject(column, index, reason)
+
+    def refuse_texts(self, column: str, pattern: str, what: str) -> None:
+        """Reject the rows whose text in a column has something that a regular expression finds."""
+        import pyarrow.compute as pc
+
+        for index in pc.indices_nonzero(pc.match_substring_regex(self.arrays[column], pattern)).to_pylist():
+            value = show(self.arrays[column][index].as_py())
+            self.reject(
+                column, index, f"expected text without {what}, which the warehouse cannot hold, got {value}"
+            )
 
 
 def shown_row(batch: pa.RecordBatch, index: int) -> Row:

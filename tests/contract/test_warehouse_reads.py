@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.errors import ConfigurationError
+from runner.errors import ConfigurationError, WarehouseError
 from runner.ports import ReadQuery
 from runner.specs import Filter
 from runner.testing.memory_tables import to_rows
@@ -20,6 +20,8 @@ from tests.contract.conftest import OpenLab
 from tests.warehouse_lab import EVENTS, TYPES, at, batch_of, where
 
 pytestmark = pytest.mark.asyncio
+
+NUL = "\x00"
 
 ROWS = [("a", "x", 1, at(0)), ("b", "x", None, at(1)), ("c", None, 3, None), ("d", "y", -4, at(3))]
 
@@ -135,8 +137,23 @@ async def test_any_text_is_only_a_value(open_lab: OpenLab) -> None:
             assert found == [(text, f"'{text}")]
             assert await lab.warehouse.count_matching(EVENTS, ()) == before + 1
 
-        @given(text=st.text(st.characters(codec="utf-8"), max_size=40))
+        unfit = NUL if "string" in lab.dialect.unfit_texts else ""
+
+        @given(text=st.text(st.characters(codec="utf-8", exclude_characters=unfit), max_size=40))
         def any_text(text: str) -> None:
             anyio.from_thread.run(is_found, text)
 
         await anyio.to_thread.run_sync(any_text)
+
+
+async def test_the_character_nul_is_text_as_any_other(
+    open_lab: OpenLab, request: pytest.FixtureRequest
+) -> None:
+    async with open_lab(EVENTS) as lab:
+        if "string" in lab.dialect.unfit_texts:
+            expected = pytest.mark.xfail(
+                strict=True, raises=WarehouseError, reason="it cannot be stored there"
+            )
+            request.applymarker(expected)
+        await lab.fill(EVENTS, ("a\x00b", NUL, 1, None))
+        assert await lab.rows(EVENTS, "id", "binding") == [("a\x00b", NUL)]

@@ -107,7 +107,7 @@ async def test_a_landing_that_fails_leaves_the_old_table(open_lab: OpenLab) -> N
         async with lab.warehouse.writer(landing_of(REPLACED, bad)) as writer:
             await writer.stage(0, events(("b", "x", 2, None)))
             await writer.stage(1, batch_of(required, ["k", "v"], [("k", None)]))
-            with pytest.raises(WarehouseError, match="NOT NULL"):
+            with pytest.raises(WarehouseError, match=r"(?i)null"):
                 await writer.land()
             assert await lab.rows(EVENTS, "id") == [("a",)]
             await writer.stage(1, batch_of(required, ["k", "v"], [("k", 7)]))

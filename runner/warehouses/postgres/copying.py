@@ -10,14 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from runner.errors import WarehouseError
 from runner.landings import NUMBER
+from runner.landings.staging import StagedBatches
 from runner.specs import TableSpec
 from runner.sql import POSTGRES
 from runner.types.schema import arrow_type
+from runner.types.values import show
+from runner.warehouses.postgres.faults import ENGINE
 from runner.warehouses.postgres.session import Session
 
 _TYPES = {
@@ -46,6 +51,35 @@ def copy_in(session: Session, name: str, types: Mapping[str, str], batches: Iter
         for batch in batches:
             for start in range(0, batch.num_rows, _rows_at_once(batch)):
                 copy.write(_csv(batch.slice(start, _rows_at_once(batch))))
+
+
+def copy_stage(session: Session, stage: StagedBatches, table: TableSpec) -> None:
+    """Make the temporary table of a stage, as `copy_in` does, with the types of the target. Blocks.
+
+    Raises `WarehouseError` that names column and value for a text that PostgreSQL cannot hold: of its own errors some
+    name neither.
+    """
+    try:
+        copy_in(session, stage.name, types_of(stage.schema, table), stage.reader())
+    except psycopg.DataError as error:
+        if (found := _unfit_text(stage, table)) is None:
+            raise
+        column, value, what = found
+        message = f"column {column!r} of {table.ref} cannot hold {what}, got {show(value)}"
+        raise WarehouseError(ENGINE, message) from error
+
+
+def _unfit_text(stage: StagedBatches, table: TableSpec) -> tuple[str, str, str] | None:
+    """Return the column and the value of a staged text that PostgreSQL cannot hold, and what is wrong with it."""
+    for batch in stage.reader():
+        for name in stage.schema.names:
+            pattern, what = POSTGRES.unfit_texts.get(table.column(name).type, ("", ""))
+            if pattern:
+                column = batch.column(name)
+                bad = column.filter(pc.match_substring_regex(column, pattern))
+                if len(bad):
+                    return name, bad[0].as_py(), what
+    return None
 
 
 def types_of(schema: pa.Schema, table: TableSpec | None = None) -> dict[str, str]:

@@ -108,6 +108,8 @@ def message_of(error: BaseException) -> str:
         text = error.diag.message_primary
         if error.diag.message_detail:
             text += f"; {error.diag.message_detail}"
+        if isinstance(error, psycopg.DataError) and error.diag.context:  # of a COPY it names column and value
+            text += f"; {error.diag.context}"
     elif details := dict(getattr(error, "details", None) or ()):
         text = _detail(details, "PG_DIAG_MESSAGE_PRIMARY") or str(error)
         if more := _detail(details, "PG_DIAG_MESSAGE_DETAIL"):

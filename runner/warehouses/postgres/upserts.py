@@ -30,7 +30,7 @@ from runner.landings.staging import StagedBatches
 from runner.ports import Statement, WriteTarget
 from runner.specs import TableRef
 from runner.sql import POSTGRES, Parameters
-from runner.warehouses.postgres.copying import copy_in, relation, types_of
+from runner.warehouses.postgres.copying import copy_stage, relation
 from runner.warehouses.postgres.session import Session
 
 _UNIQUE = """
@@ -62,8 +62,7 @@ class Upsert:
     def prepare(self) -> None:
         """Send the staged rows, and count those that a later one of equal key replaces."""
         if self._stage.rows:
-            types = types_of(self._stage.schema, self._target.table)
-            copy_in(self._session, self._stage.name, types, self._stage.reader())
+            copy_stage(self._session, self._stage, self._target.table)
             if self._keyed:
                 self.duplicates = self._stage.rows - self._distinct_keys()
 
