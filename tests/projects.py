@@ -265,12 +265,16 @@ PROCESSING = (
 
 
 class ReferenceProject:
-    """The reference project over a copy of its samples, with state of its own, both below `folder`."""
+    """The reference project over a copy of its samples, with state of its own, both below `folder`.
 
-    def __init__(self, folder: Path) -> None:
-        self.samples = folder / "samples"
+    `samples`: a copy that several have in common.
+    """
+
+    def __init__(self, folder: Path, samples: Path | None = None) -> None:
+        self.samples = samples or folder / "samples"
         self.state = folder / "state"
-        shutil.copytree(REPOSITORY / "configs" / "samples", self.samples)
+        if not self.samples.exists():
+            shutil.copytree(REPOSITORY / "configs" / "samples", self.samples)
 
     @property
     def params(self) -> dict[str, str]:
