@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from runner.ports import Release
 from runner.records import PipelineRun, Status
 from runner.specs import Filter
-from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine, Rows, content, digests
+from tests.engines import DuckDBEngine, Engine, Rows, content, digests, new_engine
 from tests.integration.test_reference_project import add_news
 from tests.projects import PROCESSING, ReferenceProject
 
@@ -115,28 +115,14 @@ def on_duckdb(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Sto
     return Story(DuckDBEngine(folder / "warehouse.duckdb"), folder, samples)
 
 
-@pytest.fixture
-def make_engine(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Engine]]:
-    """`make_engine("postgres-15")`: a server's engine with nothing in it."""
-    with ExitStack() as made:
-
-        def make(name: str) -> Engine:
-            kind, _, version = name.partition("-")
-            if kind == "postgres":
-                servers = request.getfixturevalue("postgres_servers")
-                return PostgresEngine(made.enter_context(servers(int(version)).database()))
-            return BigQueryEngine(made.enter_context(request.getfixturevalue("bigquery_servers")().project()))
-
-        yield make
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", ["postgres-15", "postgres-18"])
 def test_daily_does_the_same_as_on_duckdb(
-    name: str, make_engine: Callable[[str], Engine], on_duckdb: Story, samples: Samples, tmp_path: Path
+    name: str, request: pytest.FixtureRequest, on_duckdb: Story, samples: Samples, tmp_path: Path
 ) -> None:
-    story = Story(make_engine(name), tmp_path, samples)
     kind = name.partition("-")[0]
+    with new_engine(name, request, tmp_path) as engine:
+        story = Story(engine, tmp_path, samples)
 
     for moment, there in ((story.first, on_duckdb.first), (story.third, on_duckdb.third)):
         assert moment.counts == there.counts

@@ -19,6 +19,8 @@ from tests.servers.tcp_proxy import TcpProxy
 
 NEWEST = 18
 
+ProxyTo = Callable[[int], TcpProxy]
+
 
 @pytest.fixture(scope="session")
 def postgres_servers(request: pytest.FixtureRequest) -> Callable[[int], PostgresServer]:

@@ -39,6 +39,7 @@ class Rows:
     ) -> None:
         self._statement = statement
         self._reader = reader
+        self._closed = False
 
     def next(self) -> pa.RecordBatch | None:
         """Return the next batch; None at the end. Raises what the driver raises, with its SQLSTATE."""
@@ -53,7 +54,10 @@ class Rows:
         return self._reader._reader.schema
 
     def close(self) -> None:
-        """Let go of the rows that have not been read."""
+        """Let go of the rows that have not been read, and of the statement, once: ADBC takes a second time amiss."""
+        if self._closed:
+            return
+        self._closed = True
         self._reader.close()
         self._statement.close()
 

@@ -72,8 +72,7 @@ class Landing:
         """
         started = monotonic_ns()
         with self._session.transaction():
-            take_turns(self._session, f"landing {self._spec.job_run_id}")
-            if has_marker(self._session, self._spec.job_run_id, self._batch):
+            if _is_there(self._session, self._spec.job_run_id, self._batch):
                 return self._repeated()
             matches = self._prepare()
             self._lock()
@@ -186,8 +185,15 @@ class Landing:
         return self._session.execute(statement.text, statement.values).rowcount
 
 
-def has_marker(session: Session, job_run_id: str, batch: int) -> bool:
-    """Tell whether a landing is in the warehouse. Blocks."""
+def has_landed(session: Session, job_run_id: str, batch: int) -> bool:
+    """Tell whether a landing is in the warehouse, once no other transaction is at it. Blocks."""
+    with session.transaction():
+        return _is_there(session, job_run_id, batch)
+
+
+def _is_there(session: Session, job_run_id: str, batch: int) -> bool:
+    """Look for the marker when it is this transaction's turn: no other lands this before its end."""
+    take_turns(session, f"landing {job_run_id}")
     return bool(session.fetch(marker_query(job_run_id, batch, Parameters(POSTGRES))))
 
 

@@ -37,6 +37,7 @@ from runner.types import arrow_schema
 from runner.warehouses.postgres import event_rows, measures, shapes
 from runner.warehouses.postgres.calls import Calls
 from runner.warehouses.postgres.connections import Connections
+from runner.warehouses.postgres.layouts import PostgresLayouts
 from runner.warehouses.postgres.reading import reading
 from runner.warehouses.postgres.server import APPLICATION, application_name
 from runner.warehouses.postgres.writer import writing
@@ -97,6 +98,11 @@ class PostgresWarehouse:
     def engine(self) -> str:
         """`postgres`."""
         return POSTGRES.name
+
+    @property
+    def layouts(self) -> PostgresLayouts:
+        """The indexes of tables."""
+        return PostgresLayouts(self._calls)
 
     def scoped(self, scope: QueryScope) -> Self:
         """Return the same warehouse, whose connections bear the names of job and step in `pg_stat_activity`."""

@@ -24,7 +24,7 @@ from runner.sql import POSTGRES
 from runner.types.schema import arrow_schema
 from runner.warehouses.postgres.actions import InTransaction
 from runner.warehouses.postgres.calls import Calls
-from runner.warehouses.postgres.landing import Landing, has_marker
+from runner.warehouses.postgres.landing import Landing, has_landed
 from runner.warehouses.postgres.session import Session
 
 TableLock = Callable[[TableRef], anyio.Lock]
@@ -91,8 +91,8 @@ class PostgresWriter:
                 self._landing = None
 
     async def has_landed(self, batch: int = 0) -> bool:
-        """Look for the marker."""
-        return await self._calls.once(lambda session: has_marker(session, self._spec.job_run_id, batch))
+        """Look for the marker, once no transaction is landing it any more."""
+        return await self._calls.once(lambda session: has_landed(session, self._spec.job_run_id, batch))
 
     def _land(self, session: Session, batch: int) -> LandingResult:
         """Land and, since that committed, forget what was staged: in the same thread call, so that a cancellation
