@@ -37,6 +37,7 @@ COMMANDS = {
     "logs": _command("logs", "Print the events of a run."),
     "rescore": _command("rescore", "Run a job again for rows that it has already written."),
     "doctor": _command("doctor", "Explain a job's incremental reads and name what would mend them."),
+    "optimize": _command("optimize", "Bring tables to their declared order, partitions and indexes."),
     "systemd": _command("systemd", "Print or install units that run a pipeline or job by a timer."),
     "timers": _command("timers", "List the project's timers, with next and last runs."),
     "notify": _command("notify", "Tell people what they are owed, or try a receiver."),

@@ -1,4 +1,4 @@
-"""What the shell completes: names of pipelines, jobs, runs and parameters. A Tab costs no settings, only files."""
+"""What the shell completes: names of pipelines, jobs, tables, runs, parameters. A Tab costs no settings, only files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.project_files import job_files, latest_runs, parameters_of, pipeline_files, project_of
+from runner.cli.project_files import (
+    job_files,
+    latest_runs,
+    parameters_of,
+    pipeline_files,
+    project_of,
+    table_names,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +66,26 @@ class RunReference(click.ParamType[str]):
             for value, text in (*words, *runs)
             if value.startswith(incomplete) or (incomplete and value.startswith(incomplete.upper()))
         ]
+
+
+class TableName(click.ParamType[str]):
+    """DATASET.TABLE of a declared table. Any text passes: the loader knows better, and names what is near."""
+
+    name = "table"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that go on from what was typed."""
+        from click.shell_completion import CompletionItem
+
+        del param
+        project = _project(ctx)
+        return (
+            [CompletionItem(name) for name in table_names(project) if name.startswith(incomplete)]
+            if project
+            else []
+        )
 
 
 class Setting(click.ParamType[str]):

@@ -35,6 +35,18 @@ def job_files(project: Path) -> dict[str, Path]:
     return {file.stem: file for file in sorted((project / "configs" / "jobs").rglob("*.yaml"))}
 
 
+def table_names(project: Path) -> list[str]:
+    """Return DATASET.TABLE of every declared table, sorted."""
+    found = set()
+    for file in (project / "configs" / "tables").glob("*.yaml"):
+        content = _read(file)
+        tables = content.get("tables")
+        for each in tables if isinstance(tables, list) else []:
+            if isinstance(each, dict) and "table" in each:
+                found.add(f"{content.get('dataset')}.{each['table']}")
+    return sorted(found)
+
+
 def parameters_of(project: Path, name: str) -> dict[str, Mapping[str, Any]]:
     """Return what a pipeline or job can be given with `--set`: declarations by parameter name."""
     pipelines, jobs = pipeline_files(project), job_files(project)

@@ -10,6 +10,6 @@ flatten                     pipelines to one graph
 project                     list, validate, plan
 """
 
-from runner.loader.project import GraphSummary, JobSummary, PipelineSummary, Project, open_project
+from runner.loader.project import GraphSummary, JobSummary, PipelineSummary, Project, TableUse, open_project
 
-__all__ = ["GraphSummary", "JobSummary", "PipelineSummary", "Project", "open_project"]
+__all__ = ["GraphSummary", "JobSummary", "PipelineSummary", "Project", "TableUse", "open_project"]

@@ -51,7 +51,7 @@ class Reading:
 
     `given`: parameters by name as text. `required`: a parameter without a value is a problem (not in
     `validate`). `used`: tables that were asked for. `broken`: datasets with problems, of which not all tables
-    may be known.
+    may be known. `places`: where tables are declared.
     """
 
     index: ProjectIndex
@@ -60,6 +60,7 @@ class Reading:
     required: bool = False
     used: dict[TableRef, TableSpec] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
+    places: dict[TableRef, tuple[Document, NodePath]] = field(default_factory=dict)
     _pipelines: dict[str, tuple[Document, PipelineSpec] | None] = field(default_factory=dict)
     _jobs: dict[str, LoadedJob | None] = field(default_factory=dict)
     _datasets: dict[str, dict[TableRef, TableSpec]] = field(default_factory=dict)
@@ -183,6 +184,7 @@ class Reading:
             line, column = document.root.key_position((*path, "table"))
             places[folded] = f"{document.name}:{line}:{column}"
             tables[table.ref] = table
+            self.places[table.ref] = document, path
 
     def _table(self, document: Document, path: NodePath, dataset: str) -> TableSpec | None:
         node = document.root.nearest(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from runner.loader.declarations import LoadedJob, Reading, members
 from runner.loader.flatten import FlatGraph, Flattener, JobPlace
 from runner.loader.index import index_project
 from runner.loader.nodes import shorten
-from runner.specs import Barrier, PlannedJob, RunPlan, TableSpec
+from runner.specs import Barrier, PlannedJob, RunPlan, TableRef, TableSpec
 
 if TYPE_CHECKING:
     from runner.settings import Settings
@@ -51,6 +51,14 @@ class GraphSummary:
     jobs: tuple[PlannedJob, ...]
     barriers: tuple[Barrier, ...]
     limits: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableUse:
+    """A table, and the ids of the jobs that read or write it, sorted."""
+
+    table: TableSpec
+    jobs: tuple[str, ...]
 
 
 def open_project(settings: Settings) -> Project:
@@ -115,11 +123,45 @@ class Project:
         reading.finish()
         return [found[ref] for ref in sorted(found)]
 
+    def managed_tables(self) -> dict[TableRef, TableUse]:
+        """Return the tables that the engine makes and keeps, by name, with the jobs that read or write each of them.
+
+        Raises `ConfigurationError` for anything that is wrong in the project: a job that cannot be read might use any.
+        """
+        reading = Reading(index_project(self.root))
+        declared = {
+            ref: table for dataset in reading.index.tables for ref, table in reading.dataset(dataset).items()
+        }
+        from runner.loader.checks import JobChecks  # brings inspect and sql along, which `list` does not need
+
+        checks = JobChecks(reading, self.settings)
+        jobs: dict[TableRef, list[str]] = {}
+        for job_id in sorted(reading.index.jobs):
+            reading.used.clear()
+            if job := reading.job(job_id):
+                checks.check(job)
+            for ref in reading.used:
+                jobs.setdefault(ref, []).append(job_id)
+        self._check_layouts(reading, declared.values())
+        reading.finish()
+        return {
+            ref: TableUse(table=declared[ref], jobs=tuple(jobs.get(ref, ())))
+            for ref in sorted(declared)
+            if declared[ref].managed
+        }
+
+    def _check_layouts(
+        self, reading: Reading, tables: Iterable[TableSpec], *, thorough: bool = False
+    ) -> None:
+        from runner.loader.layout_checks import check_layouts
+
+        check_layouts(reading, tables, self.settings.warehouse.kind, thorough=thorough)
+
     def check(self) -> list[Problem]:
         """Check everything: all files, references, functions. Returns the problems in file order."""
         reading = Reading(index_project(self.root))
-        for dataset in reading.index.tables:
-            reading.dataset(dataset)
+        declared = [table for dataset in reading.index.tables for table in reading.dataset(dataset).values()]
+        self._check_layouts(reading, declared, thorough=True)
         from runner.loader.checks import JobChecks  # brings inspect and sql along, which `list` does not need
 
         checks = JobChecks(reading, self.settings)
@@ -166,6 +208,7 @@ class Project:
         jobs = self._jobs(reading, graph.places)
         if len(jobs) == len(graph.places):  # a job that cannot be read might be the one that declares it
             self._refuse_unknown_params(name, jobs, given_params or {})
+        self._check_layouts(reading, list(reading.used.values()))
         reading.finish()
         return RunPlan(
             name=name,

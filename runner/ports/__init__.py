@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from runner.events import Event
 from runner.ports.checks import Finding, TableCheck
+from runner.ports.layouts import Backup, LayoutChange, LayoutReport, QueryCost, TableLayouts
 from runner.ports.processes import Piece, ProcessCall
 from runner.ports.values import (
     ActionLanding,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActionLanding",
+    "Backup",
     "BadRow",
     "Batch",
     "EventSink",
@@ -69,8 +71,11 @@ __all__ = [
     "LandingResult",
     "LandingSpec",
     "LandingStatement",
+    "LayoutChange",
+    "LayoutReport",
     "Piece",
     "ProcessCall",
+    "QueryCost",
     "QueryScope",
     "QueryUsage",
     "ReadQuery",
@@ -86,6 +91,7 @@ __all__ = [
     "SubmittedBatch",
     "TableChange",
     "TableCheck",
+    "TableLayouts",
     "TableShape",
     "TargetLanding",
     "Warehouse",
@@ -136,6 +142,10 @@ class Warehouse(Protocol):
     @property
     def engine(self) -> str:
         """Name of the engine: duckdb, bigquery, postgres or memory."""
+
+    @property
+    def layouts(self) -> TableLayouts:
+        """How tables are kept: order, partitions, indexes."""
 
     def scoped(self, scope: QueryScope) -> Warehouse:
         """Return the same warehouse for the use of one step: what it sends bears the scope's names, where the engine

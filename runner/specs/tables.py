@@ -27,7 +27,7 @@ class PartitionSpec(Spec):
 
 
 class IndexSpec(Spec):
-    """An index, on engines that have them (PostgreSQL)."""
+    """An index, on engines that have them (PostgreSQL). `where`: a condition in its SQL, on one row of the table."""
 
     columns: Identifiers
     where: str = ""
@@ -78,9 +78,17 @@ class TableSpec(Spec):
             if name not in self.column_names:
                 message = f"{name!r} is not a column of this table"
                 raise Misfit(f"{message}; expected one of {', '.join(self.column_names)}", *path)
-        if self.partition_by and self.column(self.partition_by.column).type not in ("timestamp", "date"):
-            raise Misfit("not a time; expected a timestamp or date column", "partition_by", "column")
+        self._partitions_fit()
         return self
+
+    def _partitions_fit(self) -> None:
+        if self.partition_by is None:
+            return
+        kind = self.column(self.partition_by.column).type
+        if kind not in ("timestamp", "date"):
+            raise Misfit("not a time; expected a timestamp or date column", "partition_by", "column")
+        if kind == "date" and self.partition_by.unit == "hour":
+            raise Misfit("a date has no hours; expected day, month or year", "partition_by", "unit")
 
     def _named_columns(self) -> Iterator[tuple[str, tuple[str | int, ...]]]:
         """Yield every column that is named outside of `columns`, with the path to the name."""

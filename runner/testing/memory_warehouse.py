@@ -40,6 +40,7 @@ from runner.ports import (
 from runner.specs import Filter, TableRef, TableSpec
 from runner.sql import DUCKDB
 from runner.testing.memory_checks import table_findings
+from runner.testing.memory_layouts import MemoryLayouts
 from runner.testing.memory_reads import Comparison
 from runner.testing.memory_tables import (
     ENGINE,
@@ -90,6 +91,11 @@ class MemoryWarehouse:
     def engine(self) -> str:
         """`memory`."""
         return ENGINE
+
+    @property
+    def layouts(self) -> MemoryLayouts:
+        """The order of rows."""
+        return MemoryLayouts(self.tables, lambda query: len(self._answer(query)))
 
     def scoped(self, scope: QueryScope) -> Self:
         """Return itself, or with something to report one that knows for whom it works, with the same tables."""

@@ -11,6 +11,7 @@ from runner.specs import TableRef, TableSpec
 from runner.sql import BIGQUERY
 from runner.warehouses.bigquery.jobs import Jobs
 from runner.warehouses.bigquery.service import NO_RETRY
+from runner.warehouses.bigquery.swapping import finish
 
 CLUSTER_COLUMNS = 4
 CLUSTERABLE = frozenset({"string", "int64", "numeric", "bool", "timestamp", "date"})
@@ -67,6 +68,8 @@ def apply(jobs: Jobs, changes: Sequence[TableChange]) -> None:
     """
     for change in changes:
         refuse_clustering(change.table)
+    # A table that seems to be missing may be in the middle of an optimize that was killed.
+    finish(jobs, [change.table.ref for change in changes if change.kind == "create"])
     script = ";\n".join(statements(changes, BIGQUERY))
     if script:
         jobs.query(Statement(text=script), use_query_cache=None, maximum_bytes_billed=None)

@@ -38,6 +38,7 @@ from runner.sql import BIGQUERY
 from runner.warehouses.bigquery import event_rows, measures, shapes
 from runner.warehouses.bigquery.arrow import arrow_schema
 from runner.warehouses.bigquery.calls import Calls
+from runner.warehouses.bigquery.layouts import BigQueryLayouts
 from runner.warehouses.bigquery.profiling import profile
 from runner.warehouses.bigquery.reading import reading
 from runner.warehouses.bigquery.service import Service
@@ -88,6 +89,11 @@ class BigQueryWarehouse:
     def engine(self) -> str:
         """`bigquery`."""
         return BIGQUERY.name
+
+    @property
+    def layouts(self) -> BigQueryLayouts:
+        """The partitions and clustering of tables."""
+        return BigQueryLayouts(self._calls)
 
     def scoped(self, scope: QueryScope) -> BigQueryWarehouse:
         """Return the same warehouse, whose jobs bear the scope's names and are reported to it."""

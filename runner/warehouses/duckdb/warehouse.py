@@ -37,6 +37,7 @@ from runner.warehouses.duckdb import event_rows, measures, shapes
 from runner.warehouses.duckdb.arrow import arrow_schema
 from runner.warehouses.duckdb.calls import Calls
 from runner.warehouses.duckdb.database import Database
+from runner.warehouses.duckdb.layouts import DuckDBLayouts
 from runner.warehouses.duckdb.profiling import profile
 from runner.warehouses.duckdb.reading import reading
 from runner.warehouses.duckdb.writer import writing
@@ -88,6 +89,11 @@ class DuckDBWarehouse:
     def engine(self) -> str:
         """`duckdb`."""
         return DUCKDB.name
+
+    @property
+    def layouts(self) -> DuckDBLayouts:
+        """The order of rows."""
+        return DuckDBLayouts(self._calls)
 
     def scoped(self, scope: QueryScope) -> Self:
         """Return itself: DuckDB counts no bytes and keeps no names of queries."""

@@ -1,4 +1,4 @@
-"""`PostgresLayouts`: the declared indexes, built while others read and write. Order and partitions mean nothing here."""
+"""`PostgresLayouts`: the declared indexes, built while others read and write. Order and partitions mean nothing."""
 
 from __future__ import annotations
 

@@ -1,0 +1,124 @@
+"""Exchanging a table for one that was made anew, which the service cannot do at once: two renames in one script.
+
+The script runs on the server, whatever becomes of the client. What it leaves when the server itself fails between the
+two renames, the next optimize finds, and so does the next run, before it would make the table that it misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from google.api_core import exceptions as google_errors
+
+from runner.errors import ObjectNotFound, RunPipelineError
+from runner.layouts import backup_ref, backups_among, building_ref
+from runner.ports import Statement
+from runner.specs import TableRef
+from runner.sql import BIGQUERY
+from runner.warehouses.bigquery.jobs import DONE, Jobs
+from runner.warehouses.bigquery.service import NO_RETRY
+
+LABEL = "layout"
+FILLING, SWAPPING = "fill", "swap"
+_PAUSE = 0.1
+
+
+def names_of(jobs: Jobs, dataset: str) -> list[str]:
+    """Return the names of a dataset's tables; none for a dataset that is not there. Free of charge."""
+    client, timeout = jobs.service.client, jobs.service.timeout
+    try:
+        return jobs.asked(
+            lambda: [item.table_id for item in client.list_tables(dataset, retry=NO_RETRY, timeout=timeout)]
+        )
+    except ObjectNotFound:
+        return []
+
+
+def swap_statement(ref: TableRef, stamp: datetime) -> str:
+    """Return the script that puts the new table in the place of the old one, which is kept."""
+    old = backup_ref(ref, stamp, BIGQUERY)
+    return f"{_rename(ref, old)};\n{_rename(building_ref(ref, BIGQUERY), ref)};"
+
+
+def finish_statement(ref: TableRef) -> str:
+    """Return the statement that brings a swap to its end which stopped between its renames."""
+    return _rename(building_ref(ref, BIGQUERY), ref)
+
+
+def is_half_done(ref: TableRef, names: Iterable[str]) -> bool:
+    """Tell whether a swap has stopped between its renames: the old table has gone, the new one is not there yet."""
+    names = list(names)
+    building = building_ref(ref, BIGQUERY).table
+    return ref.table not in names and building in names and bool(backups_among(names, ref, BIGQUERY))
+
+
+def swap(jobs: Jobs, ref: TableRef, stamp: datetime) -> None:
+    """Exchange the two. To be called where nothing cancels it."""
+    try:
+        labelled(jobs, swap_statement(ref, stamp), ref, SWAPPING)
+    except RunPipelineError:
+        if not finish(jobs, [ref]):
+            raise
+
+
+def finish(jobs: Jobs, refs: Iterable[TableRef]) -> list[TableRef]:
+    """Bring half-done swaps of these tables to their end; return of which."""
+    refs = list(refs)
+    names = {dataset: names_of(jobs, dataset) for dataset in sorted({ref.dataset for ref in refs})}
+    halves = [ref for ref in refs if is_half_done(ref, names[ref.dataset])]
+    for ref in halves:
+        settle(jobs, ref)
+        if is_half_done(ref, names_of(jobs, ref.dataset)):  # the script may have gone on by itself
+            labelled(jobs, finish_statement(ref), ref, SWAPPING)
+    return halves
+
+
+def labelled(jobs: Jobs, text: str, ref: TableRef, what: str) -> None:
+    """Run a statement under a label by which the next optimize finds it."""
+    jobs.query(
+        Statement(text=text),
+        labels=jobs.names.labels | {LABEL: what, "table": _label(ref)},
+        use_query_cache=None,
+        job_timeout_ms=None,
+    )
+
+
+def settle(jobs: Jobs, ref: TableRef) -> None:
+    """End what an optimize of this table that was killed has left running; a swap is waited for."""
+    client, service = jobs.service.client, jobs.service
+    running = jobs.asked(
+        lambda: [
+            job
+            for state in ("pending", "running")
+            for job in client.list_jobs(state_filter=state, retry=NO_RETRY, timeout=service.timeout)
+        ]
+    )
+    for job in running:
+        labels = getattr(job, "labels", None) or {}
+        if labels.get("table") == _label(ref) and labels.get(LABEL):
+            _end(jobs, job.job_id, cancel=labels[LABEL] == FILLING)
+
+
+def _end(jobs: Jobs, job_id: str, *, cancel: bool) -> None:
+    client, service = jobs.service.client, jobs.service
+    if cancel:
+        jobs.asked(lambda: service.cancel(job_id))
+    while True:
+        try:
+            job = client.get_job(job_id, location=service.location, retry=NO_RETRY, timeout=service.timeout)
+        except google_errors.NotFound:
+            return
+        if job.state == DONE:
+            return
+        jobs.stop.check()
+        jobs.stop.wait(_PAUSE)
+
+
+def _rename(old: TableRef, new: TableRef) -> str:
+    return f"ALTER TABLE {BIGQUERY.qualified(old)} RENAME TO {BIGQUERY.quote(new.table)}"
+
+
+def _label(ref: TableRef) -> str:
+    """Return a table's name as a label's value: 63 characters of a-z, 0-9, `_` and `-`."""
+    return f"{ref.dataset}-{ref.table}".lower()[:63]
