@@ -116,7 +116,7 @@ def on_duckdb(samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Sto
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", ["postgres-15", "postgres-18"])
+@pytest.mark.parametrize("name", ["postgres-15", "postgres-18", "bigquery"])
 def test_daily_does_the_same_as_on_duckdb(
     name: str, request: pytest.FixtureRequest, on_duckdb: Story, samples: Samples, tmp_path: Path
 ) -> None:

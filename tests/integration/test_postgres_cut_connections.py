@@ -6,6 +6,8 @@ A healthy run is counted first, in packets of both directions; then one run a pa
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from runner.errors import WarehouseUnavailable
@@ -26,7 +28,8 @@ FUNCTIONS = """
 SOME = [3, 17, 31, 45]
 """Percent of a run, of the short version; another place in each case."""
 
-CASES = [(how, direction) for how in (Break.CUT, Break.RESET) for direction in ("to_server", "to_client")]
+WAYS: tuple[Direction, ...] = ("to_server", "to_client")
+CASES = [(how, direction) for how in (Break.CUT, Break.RESET) for direction in WAYS]
 
 
 class CutRuns:
@@ -40,7 +43,7 @@ class CutRuns:
 
     def declare(self, *, retries: int) -> None:
         """Declare a job that reads, calls, appends, counts by a statement of its own, and checks."""
-        retrying = {"retries": retries}
+        retrying: dict[str, Any] = {"retries": retries}
         self.project.table("app.events", "id string, n int64", key=["id"])
         self.project.table("out.copies", "id string, n int64", key=["id"])
         self.project.table("out.counts", "n int64")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from runner.ports import LandingResult, WriteTarget
 from tests.postgres_lab import eventually, open_lab
 from tests.servers.fixtures import ProxyTo
 from tests.servers.postgres import PostgresDatabase
-from tests.servers.tcp_proxy import Break, Fault, TcpProxy
+from tests.servers.tcp_proxy import Break, Direction, Fault, TcpProxy
 from tests.warehouse_lab import EVENTS, Lab, batch_of, landing_of
 
 pytestmark = pytest.mark.asyncio
@@ -58,12 +59,12 @@ class CutLandings:
         (found,) = await anyio.to_thread.run_sync(self.database.fetch, query)
         return result, found
 
-    async def passed(self) -> dict[str, tuple[int, int]]:
+    async def passed(self) -> Mapping[Direction, tuple[int, int]]:
         """Return bytes and packets of a landing, by direction."""
         await self.land()  # the connection is there from now on
         self.proxy.reset_counts()
         await self.land()
-        return dict(self.proxy.passed)
+        return self.proxy.passed.copy()
 
 
 @pytest.mark.parametrize("how", [Break.CUT, Break.RESET])
@@ -212,8 +213,8 @@ async def test_there_are_never_more_connections_than_there_may_be(
             to_server = [
                 connection
                 for connection in psutil.Process().net_connections("tcp")
-                if connection.raddr and connection.raddr.port == postgres_database.server.port
                 if connection.status == psutil.CONN_ESTABLISHED
+                and connection.raddr.port == postgres_database.server.port
             ]
             most = max(most, len(to_server))
 

@@ -55,7 +55,7 @@ class GoneServer:
         self.process = process
         self.database = process.server.create_database()
         self.folder = project.root
-        retrying = {"retries": retries}
+        retrying: dict[str, Any] = {"retries": retries}
         project.table("app.events", "id string, n int64, body string", key=["id"])
         project.table("out.copies", "id string, n int64, body string", key=["id"])
         project.functions(WAITING)
