@@ -51,11 +51,14 @@ import grpc  # noqa: E402
 from local_bigquery import app, cli, errors  # noqa: E402
 from local_bigquery.engine import database  # noqa: E402
 from local_bigquery.grpc import read  # noqa: E402
-from local_bigquery.jobs import merge, runner, store  # noqa: E402
-from local_bigquery.models import Job  # noqa: E402
+from local_bigquery.jobs import query, runner, store  # noqa: E402
 from local_bigquery.settings import settings  # noqa: E402
 from local_bigquery.sql import dialect, rules  # noqa: E402
 from sqlglot import exp  # noqa: E402
+
+sys.path.append(str(Path(__file__).parents[2]))
+
+from tests.servers import bigquery_quicker as quicker  # noqa: E402
 
 Fault = dict[str, Any]
 """A fault as `bigquery.py` writes it: `answer`, `job` or `stream` under `kind`."""
@@ -81,6 +84,7 @@ _lock = threading.Lock()
 _faults: dict[str, list[Fault]] = {}
 _requests: dict[str, list[dict[str, Any]]] = {}
 _timed_out: dict[tuple[str, str], int] = {}
+_detacher = quicker.Detacher()
 
 
 def _take(project: str, kind: str, name: str, text: str) -> Fault | None:
@@ -207,10 +211,8 @@ def _leave_out_geography() -> None:
     dialect.FUNCTIONS[:] = [path for path in dialect.FUNCTIONS if path.name != "geography.sql"]
 
 
-def _fail_jobs_of_a_killed_server() -> None:
-    rows = database.fetch("SELECT resource FROM emulator.jobs WHERE state <> 'DONE'")
-    for (resource,) in rows:
-        job = Job.model_validate_json(resource)
+def _fail_jobs_of_a_killed_server(jobs: quicker.JobStore) -> None:
+    for job in jobs.unfinished():
         error = errors.BigQueryError("backendError", "The job encountered an internal error during execution")
         store.save(runner._done(job, job.statistics, error))
 
@@ -262,18 +264,28 @@ read.create_session, read.read_rows = _create_session, _read_rows
 class Desk:
     """Notes requests, applies faults to answers, and answers `/_test/`."""
 
-    def __init__(self, server: Any) -> None:
+    def __init__(self, server: Any, jobs: quicker.JobStore) -> None:
         self._server = server
+        self._jobs = jobs
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request (ASGI)."""
         if scope["type"] != "http":
             await self._server(scope, receive, send)
             return
+        _detacher.enter()
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            _detacher.leave()
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         body = await _whole_body(receive)
         parts = scope["path"].split("/")
         if parts[1] == "_test":
-            result = await asyncio.to_thread(_administer, scope["method"], parts[2], parts[3:], body)
+            result = await asyncio.to_thread(
+                _administer, scope["method"], parts[2], parts[3:], body, self._jobs
+            )
             await _answer(send, 200, result)
             return
         project = parts[parts.index("projects") + 1] if "projects" in parts[:-1] else ""
@@ -379,7 +391,7 @@ def _error(fault: Fault) -> dict[str, Any]:
     return {"error": {"code": fault["status"], "message": fault["message"], "errors": [one]}}
 
 
-def _administer(method: str, project: str, rest: list[str], body: bytes) -> Any:
+def _administer(method: str, project: str, rest: list[str], body: bytes, jobs: quicker.JobStore) -> Any:
     """Answer `/_test/PROJECT[/faults|/requests]`."""
     if rest == ["faults"]:
         with _lock:
@@ -389,11 +401,11 @@ def _administer(method: str, project: str, rest: list[str], body: bytes) -> Any:
     if rest == ["requests"]:
         return _requests.pop(project, []) if method == "DELETE" else _requests.get(project, [])
     if method == "DELETE" and not rest:
-        return _remove(project)
+        return _remove(project, jobs)
     return {"error": f"there is no {method} of {rest}"}
 
 
-def _remove(project: str) -> dict[str, int]:
+def _remove(project: str, jobs: quicker.JobStore) -> dict[str, int]:
     """Cancel a project's jobs and forget all of it, so that the next ones do not have to look through it."""
     for one, job_id in list(runner._running):
         if one == project:
@@ -401,16 +413,19 @@ def _remove(project: str) -> dict[str, int]:
     with _lock:
         _faults.pop(project, None)
         requests = _requests.pop(project, [])
-    results = database.objects("emulator", "_results")
-    for name, _, _ in results:
-        if name.startswith(f"{project}:"):
-            database.execute(f"DROP TABLE emulator._results.{database.quote(name)}")
-    for table in ("jobs", *database.RESOURCES):
-        database.execute(f"DELETE FROM emulator.{table} WHERE project_id = ?", [project])
-    with database._attach_lock:
-        if project in database._attached:
-            database._attached.discard(project)
-            database.execute(f"DETACH {database.quote(project)}")
+    jobs.forget(project)
+    results = [name for name, _, _ in database.objects("emulator", "_results")]
+    forgotten = [
+        f"DROP TABLE emulator._results.{database.quote(name)}"
+        for name in results
+        if name.startswith(f"{project}:")
+    ]
+    forgotten += [
+        f"DELETE FROM emulator.{table} WHERE project_id = '{project}'" for table in database.RESOURCES
+    ]
+    with database.cursor() as cursor:
+        cursor.execute(";".join(["BEGIN", *forgotten, "COMMIT"]))
+    _detacher.add(project)
     for path in settings.data_dir.glob(f"{project}*"):
         _delete(path)
     return {"requests": len(requests)}
@@ -428,27 +443,40 @@ def _delete(path: Path) -> None:
 # --- MERGE ---------------------------------------------------------------------------------------------------------
 
 
+_TEMPORARY = "SELECT table_name FROM duckdb_tables() WHERE temporary"
+
+
 class _Cursor:
-    """A cursor that refuses a second BEGIN as the emulator's MERGE expects it; DuckDB would abort the transaction."""
+    """A cursor that knows whether it is in a transaction: DuckDB tells no more than that a second BEGIN is refused, and
+    aborts the first one for it. The emulator's MERGE begins a transaction of its own, unless that is refused.
+    """
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
+        self._began = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def sql(self, sql: str, **values: Any) -> Any:
+        if sql == _TEMPORARY and not self._began:
+            sql = "SELECT NULL::VARCHAR WHERE FALSE"  # what a new cursor has
+        return self._cursor.sql(sql, **values)
 
     def execute(self, sql: str, *values: Any) -> Any:
-        if sql == "BEGIN" and self._transaction() == self._transaction():
+        word = sql[:8].split(" ")[0].rstrip(";").upper()
+        if word == "BEGIN" and self._began:
             raise duckdb.TransactionException("there is a transaction already")
+        if word in ("BEGIN", "COMMIT", "ROLLBACK"):
+            self._began = word == "BEGIN"
         return self._cursor.execute(sql, *values)
 
-    def _transaction(self) -> Any:
-        """Return the number of the open transaction; without one each statement has a new number."""
-        return self._cursor.execute("SELECT txid_current()").fetchone()
 
+def _with_known_transactions(execute: Any) -> Any:
+    def executed(cursor: Any, *more: Any, **options: Any) -> Any:
+        return execute(_Cursor(cursor), *more, **options)
 
-def _merge_within_a_transaction(run: Any) -> Any:
-    def merged(cursor: Any, tree: Any, context: Any) -> Any:
-        return run(_Cursor(cursor), tree, context)
-
-    return merged
+    return executed
 
 
 def _name_no_argument(node: Any, context: Any) -> Any:
@@ -462,7 +490,7 @@ def _name_no_argument(node: Any, context: Any) -> Any:
     return node
 
 
-merge.run = _merge_within_a_transaction(merge.run)
+query.execute = _with_known_transactions(query.execute)
 rules.NODE_RULES.append(_name_no_argument)
 
 
@@ -471,11 +499,14 @@ def main() -> None:
     import uvicorn
 
     _leave_out_geography()
-    app.add_middleware(Desk)
+    quicker.look_for_no_pandas()
+    quicker.ask_for_tables_by_name()
     serve = uvicorn.run
 
     def serve_quietly(server: Any, **options: Any) -> None:
-        _fail_jobs_of_a_killed_server()
+        jobs = quicker.keep_jobs_in_memory()
+        _fail_jobs_of_a_killed_server(jobs)
+        app.add_middleware(Desk, jobs=jobs)
         serve(server, log_level="warning", access_log=False, **options)
 
     uvicorn.run = serve_quietly
