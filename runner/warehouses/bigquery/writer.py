@@ -15,7 +15,7 @@ from runner.clock import monotonic_ns
 from runner.errors import RunPipelineError
 from runner.landings import marker_query, nothing_landed, quarantine_table, refuse_null_keys
 from runner.landings.actions import perform_all
-from runner.landings.staging import WRITE_BYTES, StagedBatches
+from runner.landings.staging import WRITE_BYTES, StagedBatches, remove_leftovers
 from runner.ports import BadRow, LandingResult, LandingSpec, Statement
 from runner.specs import TableRef
 from runner.sql import BIGQUERY, Parameters
@@ -141,7 +141,7 @@ class BigQueryWriter:
 
     async def _piece(self, reader: Callable[[], pa.RecordBatchReader], rows: int) -> Piece:
         piece = await anyio.to_thread.run_sync(
-            lambda: piece_of(reader(), rows, self._folder), limiter=self._calls.limiter
+            lambda: piece_of(reader(), rows, self._made_folder()), limiter=self._calls.limiter
         )
         self._made.append(piece)
         return piece
@@ -169,12 +169,19 @@ class BigQueryWriter:
         spilling = any(stage.spilled for stage in self._all_stages())
         limit = min(self._stage_bytes, WRITE_BYTES) if spilling else self._stage_bytes
         if sum(stage.memory for stage in self._all_stages()) > limit:
-            await anyio.to_thread.run_sync(self._spill, limiter=self._calls.limiter)
+            await anyio.to_thread.run_sync(self._spill, spilling, limiter=self._calls.limiter)
 
-    def _spill(self) -> None:
+    def _spill(self, spilling: bool) -> None:
+        if not spilling:
+            remove_leftovers(self._made_folder())
         for stage in self._all_stages():
             if stage.memory:
                 stage.spill()
+
+    def _made_folder(self) -> Path:
+        """Return the folder of staged files. Blocks."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._folder
 
     async def close(self) -> None:
         """Forget what has not landed, here and on the server."""
