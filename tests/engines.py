@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
+
+import pytest
 
 from runner.ddl import ENGINE_TABLES
 from tests.projects import open_file, rows_of
@@ -127,6 +130,21 @@ class BigQueryEngine:
                 ]
                 for table in references
             }
+
+
+@contextmanager
+def new_engine(name: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[Engine]:
+    """Make an engine with nothing in it: `duckdb` (a file in `folder`), `postgres-15`, `postgres-18`, `bigquery`."""
+    kind, _, version = name.partition("-")
+    match kind:
+        case "duckdb":
+            yield DuckDBEngine(folder / "warehouse.duckdb")
+        case "postgres":
+            with request.getfixturevalue("postgres_servers")(int(version)).database() as database:
+                yield PostgresEngine(database)
+        case "bigquery":
+            with request.getfixturevalue("bigquery_servers")().project() as project:
+                yield BigQueryEngine(project)
 
 
 def _said(request: Mapping[str, Any]) -> str:
