@@ -167,9 +167,9 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "description": "For people.",
         "columns": "Columns; their names differ by more than case.",
         "key": "The default key of writes.",
-        "partition_by": "Partitioning by a date or timestamp column; DuckDB has none.",
-        "cluster_by": "Clustering, up to 4 columns; DuckDB has none.",
-        "indexes": "Indexes, on engines that have them.",
+        "partition_by": "Partitioning by a date or timestamp column: BigQuery. Tables that are there: run-pipeline optimize.",
+        "cluster_by": "The order of rows, up to 4 columns: BigQuery, and on DuckDB by run-pipeline optimize.",
+        "indexes": "Indexes of PostgreSQL, built by run-pipeline optimize.",
         "managed": "false: never created or altered; only the columns that are used need declaring.",
     },
     "ColumnSpec": {
@@ -184,7 +184,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     },
     "IndexSpec": {
         "columns": "The columns of the index.",
-        "where": "A condition in SQL: a partial index.",
+        "where": "A condition on one row, in PostgreSQL's SQL: a partial index.",
         "include": "Columns that are stored along with it.",
     },
     "Settings": {
