@@ -159,15 +159,16 @@ def _missing_column(
     if is_view:
         repair = f"add {column.name} to the view, or remove it from the declaration"
     elif column.required:
-        repair = (
-            f"ALTER TABLE {dialect.qualified(table.ref)} ADD COLUMN {dialect.quote(column.name)} {wanted}; fill it; "
-            f"ALTER TABLE {dialect.qualified(table.ref)} ALTER COLUMN {dialect.quote(column.name)} SET NOT NULL"
-        )
+        repair = f"{_alter(table, dialect)} ADD COLUMN {dialect.quote(column.name)} {wanted}; fill it"
+        if dialect.sets_required:
+            repair += f"; {_alter(table, dialect)} ALTER COLUMN {dialect.quote(column.name)} SET NOT NULL"
     else:
-        repair = (
-            f"ALTER TABLE {dialect.qualified(table.ref)} ADD COLUMN {dialect.quote(column.name)} {wanted}"
-        )
+        repair = f"{_alter(table, dialect)} ADD COLUMN {dialect.quote(column.name)} {wanted}"
     return TableMismatch(str(table.ref), f"has no column {column.name} ({column.type})", repair)
+
+
+def _alter(table: TableSpec, dialect: Dialect) -> str:
+    return f"ALTER TABLE {dialect.qualified(table.ref)}"
 
 
 def _other_type(
@@ -177,7 +178,7 @@ def _other_type(
     if is_view:
         repair = f"select CAST({dialect.quote(column.name)} AS {wanted}) in the view"
     else:
-        repair = f"ALTER TABLE {dialect.qualified(table.ref)} ALTER COLUMN {dialect.quote(column.name)} TYPE {wanted}"
+        repair = f"{_alter(table, dialect)} ALTER COLUMN {dialect.quote(column.name)} {dialect.set_type.format(wanted)}"
     difference = f"column {column.name} is {found}, declared {column.type} ({wanted})"
     return TableMismatch(str(table.ref), difference, repair)
 

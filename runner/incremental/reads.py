@@ -55,7 +55,8 @@ def read_statement(
     else:
         lines += _new_rows(query, parameters, remembered=remembered)
     if query.order_by:
-        lines.append(f"ORDER BY {dialect.columns(query.order_by, 's')}")
+        order = [f"s.{dialect.quote(name)}{dialect.nulls_last}" for name in query.order_by]
+        lines.append(f"ORDER BY {', '.join(order)}")
     if query.limit is not None:
         lines.append(f"LIMIT {parameters.bind('limit', query.limit, 'int64')}")
     return Statement(text="\n".join(lines), values=parameters.values)

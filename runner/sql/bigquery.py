@@ -40,4 +40,7 @@ BIGQUERY = Dialect(
     part=r"""'"' || REPLACE(REPLACE({}, '\\', '\\\\'), '"', '\\"') || '"'""",
     is_nan="IS_NAN({})",
     quotes="`",
+    nulls_last=" NULLS LAST",
+    set_type="SET DATA TYPE {}",
+    sets_required=False,
 )

@@ -22,7 +22,9 @@ class Dialect:
     `texts`: the canonical text of a value by declared type (`{}` is the value), and `part`: the same text (`{}`) as a
     part of a composite key; both must agree with `runner.incremental.key_text`. `is_nan`: whether a float64 (`{}`)
     is NaN. `key_index`: the key of a managed table gets an index. `unfit_texts`: what the engine cannot hold, by
-    declared type: a regular expression that finds it in a text, and a name for it.
+    declared type: a regular expression that finds it in a text, and a name for it. `nulls_last`: what stands after a
+    column of ORDER BY for NULL to come last. `set_type`: how ALTER COLUMN changes a type (`{}`); `sets_required`: it
+    can make a column required.
     """
 
     name: str
@@ -38,6 +40,9 @@ class Dialect:
     name_length: int = 128
     key_index: bool = False
     unfit_texts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    nulls_last: str = ""
+    set_type: str = "TYPE {}"
+    sets_required: bool = True
 
     def quote(self, name: str) -> str:
         """Return a quoted identifier. Raises `ValueError` for text that cannot be one: an allow-list and quoting,

@@ -67,9 +67,9 @@ FAULTS = [
         "fresh seen within 10m: the latest is 2026-02-12T06:03:00.000000Z",
     ),
     (
-        {"expression": '"score" <= 9 AND "visit" < 5'},
+        {"expression": "score <= 9 AND visit < 5"},
         (
-            'expression "score" <= 9 AND "visit" < 5: 3 of 5 rows, such as {"visit": 2, "score": 9.5},'
+            'expression score <= 9 AND visit < 5: 3 of 5 rows, such as {"visit": 2, "score": 9.5},'
             ' {"visit": 3, "score": "nan"}, {"visit": 5, "score": -1.0}'
         ),
     ),
@@ -91,7 +91,7 @@ async def test_what_holds_is_not_told(open_lab: OpenLab) -> None:
         {"range": {"column": "visit", "min": 1, "max": 5}},
         {"rows": {"min": 5, "max": 5}},
         {"fresh": {"column": "seen", "within": "11m"}},
-        {"expression": '"visit" > 0'},
+        {"expression": "visit > 0"},
     )
     async with open_lab(VISITS) as lab:
         await lab.fill(VISITS, *ROWS)
@@ -121,7 +121,7 @@ async def test_an_empty_table(open_lab: OpenLab) -> None:
         {"unique": "person"},
         {"fresh": {"column": "seen", "within": "1d"}},
         {"rows": {"min": 1}},
-        {"expression": '"visit" > 7'},
+        {"expression": "visit > 7"},
     )
     async with open_lab(VISITS) as lab:
         assert await said(lab, check_of(VISITS, *everything)) == [

@@ -148,7 +148,7 @@ async def test_the_columns_of_the_key_come_along(open_lab: OpenLab) -> None:
         await lab.fill(EVENTS, ("a", "x", 1, at(1)))
         query = ReadQuery(source=EVENTS, columns=("n",), incremental=incremental(**LEFT_ANTI))
         assert await lab.read(query) == [{"n": 1, "id": "a", "ts": at(1)}]
-        assert '"lab"."events"' in lab.warehouse.statement(query)
+        assert lab.dialect.qualified(EVENTS.ref) in lab.warehouse.statement(query)
 
 
 async def test_keys_of_different_types_are_refused_with_both_types(open_lab: OpenLab) -> None:

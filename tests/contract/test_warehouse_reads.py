@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import anyio.from_thread
 import anyio.to_thread
@@ -89,7 +91,14 @@ async def test_every_type_comes_back_as_declared(open_lab: OpenLab) -> None:
         async with lab.warehouse.read(query) as batches:
             found = [batch async for batch in batches]
     assert [batch.schema for batch in found] == [batch_of(TYPES, TYPES.column_names, []).schema]
-    assert [tuple(row.values()) for row in to_rows(found[0])] == [row, nothing]
+    rows = [tuple(value.values()) for value in to_rows(found[0])]
+    assert [parsed(*values) for values in rows] == [parsed(*row), nothing]
+
+
+def parsed(*row: Any) -> tuple[Any, ...]:
+    """Return a row of TYPES with its JSON read: engines write it with other spaces."""
+    place = TYPES.column_names.index("j")
+    return (*row[:place], row[place] and json.loads(row[place]), *row[place + 1 :])
 
 
 async def test_batches_are_bounded_and_complete(open_lab: OpenLab) -> None:
@@ -137,7 +146,7 @@ async def test_any_text_is_only_a_value(open_lab: OpenLab) -> None:
             assert found == [(text, f"'{text}")]
             assert await lab.warehouse.count_matching(EVENTS, ()) == before + 1
 
-        unfit = NUL if "string" in lab.dialect.unfit_texts else ""
+        unfit = NUL if "string" in lab.dialect.unfit_texts or lab.name == "bigquery" else ""
 
         @given(text=st.text(st.characters(codec="utf-8", exclude_characters=unfit), max_size=40))
         def any_text(text: str) -> None:
@@ -157,3 +166,7 @@ async def test_the_character_nul_is_text_as_any_other(
             request.applymarker(expected)
         await lab.fill(EVENTS, ("a\x00b", NUL, 1, None))
         assert await lab.rows(EVENTS, "id", "binding") == [("a\x00b", NUL)]
+        if lab.name == "bigquery":
+            reason = "the emulator's DuckLake ends a filter's text at it: unterminated quoted string"
+            request.applymarker(pytest.mark.xfail(strict=True, raises=WarehouseError, reason=reason))
+        assert await lab.rows(EVENTS, "id", filters=(where("binding", NUL),)) == [("a\x00b",)]
