@@ -13,8 +13,11 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from runner.errors import WarehouseError
 from runner.sql import POSTGRES
 from runner.sqltext import Piece, pieces
+from runner.types.values import show
+from runner.warehouses.postgres.faults import ENGINE
 
 SETTINGS = "run_pipeline"
 """The prefix of the settings that hold values."""
@@ -45,6 +48,18 @@ def names_of(text: str, values: Mapping[str, Any]) -> list[str]:
     if not values:
         return []
     return list(dict.fromkeys(piece.text[1:] for piece in _pieces(text) if piece.kind == "placeholder"))
+
+
+def refuse_nul(values: Mapping[str, Any]) -> None:
+    """Raise `WarehouseError` that names a text with NUL among values: the server's own error names neither it nor its
+    parameter.
+    """
+    for name, value in values.items():
+        if isinstance(value, str) and "\0" in value:
+            message = (
+                f"the value of :{name} has the character NUL, which PostgreSQL cannot hold, got {show(value)}"
+            )
+            raise WarehouseError(ENGINE, message)
 
 
 def as_settings(text: str, types: Mapping[str, str]) -> str:

@@ -25,6 +25,7 @@ from runner.warehouses.postgres.placeholders import (
     as_settings,
     names_of,
     numbered,
+    refuse_nul,
     setting,
     setting_text,
     types_of,
@@ -107,6 +108,7 @@ class Reader:
 
     def _open(self) -> Rows:
         session, statement = self._session, self._statement
+        refuse_nul(statement.values)
         session.execute("BEGIN TRANSACTION READ ONLY")
         names = names_of(statement.text, statement.values)
         types: Mapping[str, str] = types_of(names, statement.values)

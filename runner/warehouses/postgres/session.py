@@ -19,7 +19,7 @@ from runner.ports import Statement
 from runner.types import arrow_type
 from runner.warehouses.postgres.faults import ENGINE
 from runner.warehouses.postgres.interrupts import Interrupts
-from runner.warehouses.postgres.placeholders import numbered
+from runner.warehouses.postgres.placeholders import numbered, refuse_nul
 from runner.warehouses.postgres.server import APPLICATION, Server
 
 _log = get_logger("warehouses.postgres")
@@ -53,6 +53,7 @@ class Session:
 
     def execute(self, text: str, values: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
         """Send one statement with `:name` for its values, which are bound on the server."""
+        refuse_nul(values or {})
         query, bound = numbered(text, values or {})
         started, rows = monotonic_ns(), None
         try:
