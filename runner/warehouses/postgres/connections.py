@@ -5,8 +5,9 @@ The loop alone keeps the books; opening and closing block and are done in thread
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Generic, TypeVar
 
 import adbc_driver_manager
@@ -15,11 +16,12 @@ import anyio.to_thread
 
 from runner.settings import PostgresSettings
 from runner.warehouses.postgres.arrow_session import ArrowSession, open_arrow_session, open_database
-from runner.warehouses.postgres.faults import DRIVER_ERRORS, translate
+from runner.warehouses.postgres.refusals import connecting
 from runner.warehouses.postgres.server import Server
 from runner.warehouses.postgres.session import Session, open_session
 
 S = TypeVar("S", Session, ArrowSession)
+T = TypeVar("T")
 
 
 class Idle(Generic[S]):
@@ -104,11 +106,9 @@ class Connections:
     async def _opened(self) -> Session:
         await self._make_room()
         try:
-            return await anyio.to_thread.run_sync(open_session, self.server, limiter=self.threads)
-        except BaseException as error:
+            return await self._connecting(partial(open_session, self.server))
+        except BaseException:
             self._open -= 1
-            if isinstance(error, DRIVER_ERRORS):
-                raise translate(error) from error
             raise
 
     async def _opened_arrow(self) -> ArrowSession:
@@ -116,17 +116,14 @@ class Connections:
         try:
             async with self._first:
                 if self._database is None:
-                    self._database = await anyio.to_thread.run_sync(
-                        open_database, self.server, limiter=self.threads
-                    )
-            return await anyio.to_thread.run_sync(
-                open_arrow_session, self._database, self.server, limiter=self.threads
-            )
-        except BaseException as error:
+                    self._database = await self._connecting(partial(open_database, self.server))
+            return await self._connecting(partial(open_arrow_session, self._database, self.server))
+        except BaseException:
             self._open -= 1
-            if isinstance(error, DRIVER_ERRORS):
-                raise translate(error) from error
             raise
+
+    async def _connecting(self, connect: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(connecting, self.server, connect, limiter=self.threads)
 
     async def _make_room(self) -> None:
         """Count a connection that is about to be opened; where that would be one too many, an idle one goes first:

@@ -58,9 +58,11 @@ or write its files.
 """
 
 
-def translate(error: BaseException, statement: str = "") -> RunPipelineError:
-    """Return the error of ours that says what `error` of a driver means. `statement` is shown, cut, without values."""
-    message, state, head = message_of(error), sqlstate(error), statement[:_STATEMENT_LENGTH]
+def translate(error: BaseException, statement: str = "", *, state: str = "") -> RunPipelineError:
+    """Return the error of ours that says what `error` of a driver means. `statement` is shown, cut, without values;
+    `state` is the SQLSTATE of an error that has none itself.
+    """
+    message, state, head = message_of(error), state or sqlstate(error), statement[:_STATEMENT_LENGTH]
     for states, kind, hint in _CLASSES:
         if state and (state in states or state[:2] in states):
             return kind(ENGINE, message, statement=head, hint=hint)
