@@ -67,7 +67,7 @@ class KillOptimize:
         self._folder = folder
         self._arguments = arguments
         self._kind = str(engine.warehouse["kind"])
-        _write_project(folder, engine.warehouse)
+        write_project(folder, engine.warehouse, LAYOUT)
         self._fill()
         self._rows = self._read()
         self.duration = self._run(None)[0]
@@ -238,8 +238,9 @@ class KillOptimize:
         return Settings.load(self._folder)
 
 
-def _write_project(folder: Path, warehouse: dict[str, Any]) -> None:
-    declared = TableSpec.model_validate(PLAIN.model_dump() | LAYOUT).model_dump(exclude={"dataset"})
+def write_project(folder: Path, warehouse: dict[str, Any], layout: dict[str, Any]) -> None:
+    """Write a project that declares `lab.readings` with this layout, and has no jobs."""
+    declared = TableSpec.model_validate(PLAIN.model_dump() | layout).model_dump(exclude={"dataset"})
     files = {
         "configs/runner.toml": "[warehouse]\n"
         + "".join(f"{key} = {json.dumps(value)}\n" for key, value in warehouse.items()),

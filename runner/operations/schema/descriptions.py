@@ -167,7 +167,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "description": "For people.",
         "columns": "Columns; their names differ by more than case.",
         "key": "The default key of writes.",
-        "partition_by": "Partitioning by a date or timestamp column: BigQuery. Tables that are there: run-pipeline optimize.",
+        "partition_by": "Partitions by a date or timestamp column: BigQuery. Tables that exist: run-pipeline optimize.",
         "cluster_by": "The order of rows, up to 4 columns: BigQuery, and on DuckDB by run-pipeline optimize.",
         "indexes": "Indexes of PostgreSQL, built by run-pipeline optimize.",
         "managed": "false: never created or altered; only the columns that are used need declaring.",

@@ -19,7 +19,7 @@ from runner.warehouses.postgres.session import Session
 _COPY = "declared"
 _STORAGE = re.compile(r" WITH \([^)]*\)")
 _INDEXES = """
-SELECT c.relname, i.indisvalid, pg_catalog.pg_get_indexdef(c.oid)
+SELECT c.relname, i.indisvalid, pg_catalog.quote_ident(c.relname), pg_catalog.pg_get_indexdef(c.oid)
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 WHERE i.indrelid = CAST(:table AS pg_catalog.regclass)
@@ -87,12 +87,14 @@ def _create(table: str, index: IndexSpec, name: str, how: str = "") -> str:
 
 def _indexes(session: Session, table: str) -> list[Index]:
     rows = session.fetch(Statement(text=_INDEXES, values={"table": table}))
-    return [Index(name=name, valid=valid, meaning=_meaning(text)) for name, valid, text in rows]
+    return [
+        Index(name=name, valid=valid, meaning=_meaning(quoted, text)) for name, valid, quoted, text in rows
+    ]
 
 
-def _meaning(definition: str) -> str:
+def _meaning(quoted: str, definition: str) -> str:
     """Return what an index does, without its name, its table, whether it is unique, and how its pages are filled."""
-    text = definition.partition(" USING ")[2]
+    text = definition.partition(f" {quoted} ON ")[2].partition(" USING ")[2]
     head, where, condition = text.partition(" WHERE ")
     return _STORAGE.sub("", head) + where + condition
 

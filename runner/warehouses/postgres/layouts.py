@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 LOCK = 0x52504C59
 """The first key of the advisory locks of layouts (`RPLY` in ASCII); the second is the table's number."""
-_PAUSE = 0.1
-_PATIENCE = 5.0
+PAUSE = 0.1
+PATIENCE = 5.0
 """Seconds that somebody else's work on a table is waited for, on top of the server's interval of looking for clients:
 the server ends what a killed optimize has left there, but only when it notices.
 """
@@ -61,7 +61,7 @@ class PostgresLayouts:
         self._limited = calls
         self._calls = Calls(calls.connections, None, calls.application)
         settings = calls.connections.server.settings
-        self._patience = _PATIENCE + (settings.check_interval or 0)
+        self._patience = PATIENCE + (settings.check_interval or 0)
 
     async def settle(self, table: TableSpec) -> None:
         """Wait until nobody works on the layout of the table: the server needs a moment to notice a killed client."""
@@ -115,7 +115,7 @@ class PostgresLayouts:
         while not session.execute(_TRY, values).fetchall()[0][0]:
             if session.interrupts.sent or time.monotonic() > give_up:
                 raise HeldByAnother(f"the layout of table {ref}", _holder(session, values))
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
         try:
             yield
         finally:
