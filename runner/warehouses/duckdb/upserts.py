@@ -24,11 +24,12 @@ from runner.sql import DUCKDB, Parameters, column_list, qualified, quote
 from runner.warehouses.duckdb.calls import Cursor
 from runner.warehouses.duckdb.staging import NUMBER, Stage
 
-LOOK_FIRST_ROWS = 100_000
-"""From this many staged rows on, looking whether any key is there already is cheaper than to MERGE at once."""
-
 GROUP_ROWS = 122_880
-"""Rows of a row group of DuckDB's, as it makes them where nobody says otherwise."""
+"""Rows of a row group of DuckDB's, as it makes them where nobody says otherwise.
+
+From this many staged rows on it is looked first whether any key is there already: then inserting whole row groups is
+worth what the look costs. It costs a third of a landing of 100,000 rows into 1,000,000.
+"""
 
 GROUP_BYTES = 24_000_000
 """Bytes that such a batch of rows may have: each core holds one."""
@@ -115,7 +116,7 @@ class Upsert:
         table = qualified(self._target.table.ref)
         if not self._count(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"):
             return False
-        if self._stage.rows < LOOK_FIRST_ROWS:
+        if self._stage.rows < GROUP_ROWS:
             return True
         matching = f"{quote(self._stage.name)} AS s SEMI JOIN {table} AS t ON {_equal_keys(self._target)}"
         with self._stage.relation(self._cursor, self._target.key):
