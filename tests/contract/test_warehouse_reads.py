@@ -11,7 +11,7 @@ import anyio.from_thread
 import anyio.to_thread
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import ConfigurationError, WarehouseError
@@ -148,6 +148,7 @@ async def test_any_text_is_only_a_value(open_lab: OpenLab) -> None:
 
         unfit = NUL if "string" in lab.dialect.unfit_texts or lab.name == "bigquery" else ""
 
+        @settings(max_examples=settings().max_examples // (10 if lab.name == "bigquery" else 1))
         @given(text=st.text(st.characters(codec="utf-8", exclude_characters=unfit), max_size=40))
         def any_text(text: str) -> None:
             anyio.from_thread.run(is_found, text)

@@ -501,6 +501,8 @@ def main() -> None:
     _leave_out_geography()
     quicker.look_for_no_pandas()
     quicker.ask_for_tables_by_name()
+    quicker.merge_at_once()
+    quicker.leave_out_types_of_the_catalog()
     serve = uvicorn.run
 
     def serve_quietly(server: Any, **options: Any) -> None:

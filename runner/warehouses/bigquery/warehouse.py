@@ -105,7 +105,7 @@ class BigQueryWarehouse:
     async def inspect(self, tables: Sequence[TableRef]) -> Mapping[TableRef, TableShape]:
         """Return the shapes of those tables that exist, with one query."""
         found = await self._calls.on(lambda jobs: shapes.inspect(jobs, tables))
-        self._shared.known.update({ref: found.get(ref) for ref in tables})
+        self._shared.known.update({ref: ref in found for ref in tables})
         return found
 
     async def apply(self, changes: Sequence[TableChange]) -> None:
@@ -114,8 +114,7 @@ class BigQueryWarehouse:
             return
         async with self._shared.changing:
             await self._calls.on(lambda jobs: shapes.apply(jobs, changes))
-            for change in changes:
-                self._shared.known.pop(change.table.ref, None)
+            self._shared.known.update({change.table.ref: True for change in changes})
 
     def statement(self, query: ReadQuery) -> str:
         """Return the SQL of a read, with `@name` for values."""
@@ -186,11 +185,11 @@ class BigQueryWarehouse:
         return await self._calls.on(lambda jobs: event_rows.merge(jobs, rows))
 
     async def _has_memory(self) -> bool:
-        """Tell whether `ops.processed_keys` exists; asked once, unless `inspect` has told already."""
+        """Tell whether `ops.processed_keys` exists; asked once, unless `inspect` or `apply` has told already."""
         ref = PROCESSED_KEYS.ref
         if ref not in self._shared.known:
             await self.inspect([ref])
-        return self._shared.known.get(ref) is not None
+        return self._shared.known[ref]
 
     @property
     def _calls(self) -> Calls:
@@ -209,7 +208,7 @@ class _Shared:
         self.stage_folder = stage_folder
         self.calls: Calls | None = None
         self.changing = anyio.Lock()
-        self.known: dict[TableRef, TableShape | None] = {}
+        self.known: dict[TableRef, bool] = {}
         self._locks: dict[TableRef, anyio.Lock] = {}
 
     def lock(self, ref: TableRef) -> anyio.Lock:
