@@ -37,8 +37,6 @@ def _clustering(table: TableSpec) -> Iterator[tuple[Path, str, str]]:
         if kind in NOT_CLUSTERED:
             message = f"{name!r} is {kind}, by which BigQuery cannot cluster"
             yield ("cluster_by", number), message, "a column of another type"
-        if name in table.cluster_by[:number]:
-            yield ("cluster_by", number), f"{name!r} stands there already", "each column once"
 
 
 def _conditions(table: TableSpec) -> Iterator[tuple[Path, str, str]]:

@@ -78,6 +78,11 @@ class TableSpec(Spec):
             if name not in self.column_names:
                 message = f"{name!r} is not a column of this table"
                 raise Misfit(f"{message}; expected one of {', '.join(self.column_names)}", *path)
+        for number, name in enumerate(self.cluster_by):
+            if name in self.cluster_by[:number]:
+                raise Misfit(
+                    f"{name!r} stands there already; expected each column once", "cluster_by", number
+                )
         self._partitions_fit()
         return self
 

@@ -67,7 +67,7 @@ def plan(database: PostgresDatabase) -> str:
 
 
 def indexes(database: PostgresDatabase) -> list[tuple[str, bool]]:
-    return database.fetch(  # type: ignore[return-value]
+    return database.fetch(
         "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
         "WHERE i.indrelid = 'lab.readings'::regclass ORDER BY 1"
     )
