@@ -44,7 +44,7 @@ def read_statement(
     lines = [f"SELECT {columns}", rows]
     if query.incremental is None:
         lines += _where(conditions(query.source, query.filters, parameters, "s"))
-    elif row_ids and dialect.row_id:
+    elif row_ids and dialect.numbers_rows(query.source.column_names):
         new = [
             f"SELECT s.{dialect.row_id} AS number",
             rows,

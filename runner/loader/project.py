@@ -142,7 +142,7 @@ class Project:
                 checks.check(job)
             for ref in reading.used:
                 jobs.setdefault(ref, []).append(job_id)
-        self._check_layouts(reading, declared.values())
+        self._check_for_engine(reading, declared.values())
         reading.finish()
         return {
             ref: TableUse(table=declared[ref], jobs=tuple(jobs.get(ref, ())))
@@ -150,18 +150,20 @@ class Project:
             if declared[ref].managed
         }
 
-    def _check_layouts(
+    def _check_for_engine(
         self, reading: Reading, tables: Iterable[TableSpec], *, thorough: bool = False
     ) -> None:
         from runner.loader.layout_checks import check_layouts
+        from runner.loader.name_checks import check_names
 
+        check_names(reading, tables, self.settings.warehouse.kind)
         check_layouts(reading, tables, self.settings.warehouse.kind, thorough=thorough)
 
     def check(self) -> list[Problem]:
         """Check everything: all files, references, functions. Returns the problems in file order."""
         reading = Reading(index_project(self.root))
         declared = [table for dataset in reading.index.tables for table in reading.dataset(dataset).values()]
-        self._check_layouts(reading, declared, thorough=True)
+        self._check_for_engine(reading, declared, thorough=True)
         from runner.loader.checks import JobChecks  # brings inspect and sql along, which `list` does not need
 
         checks = JobChecks(reading, self.settings)
@@ -208,7 +210,7 @@ class Project:
         jobs = self._jobs(reading, graph.places)
         if len(jobs) == len(graph.places):  # a job that cannot be read might be the one that declares it
             self._refuse_unknown_params(name, jobs, given_params or {})
-        self._check_layouts(reading, list(reading.used.values()))
+        self._check_for_engine(reading, list(reading.used.values()))
         reading.finish()
         return RunPlan(
             name=name,

@@ -43,4 +43,7 @@ BIGQUERY = Dialect(
     nulls_last=" NULLS LAST",
     set_type="SET DATA TYPE {}",
     sets_required=False,
+    # docs, "Specifying a schema", "Column names".
+    kept_columns="(_TABLE_|_FILE_|_PARTITION|_ROW_TIMESTAMP|__ROOT__|_COLIDENTIFIER|_CHANGE_).*",
+    kept_datasets="information_schema",
 )

@@ -24,7 +24,8 @@ class Dialect:
     is NaN. `key_index`: the key of a managed table gets an index. `unfit_texts`: what the engine cannot hold, by
     declared type: a regular expression that finds it in a text, and a name for it. `nulls_last`: what stands after a
     column of ORDER BY for NULL to come last. `set_type`: how ALTER COLUMN changes a type (`{}`); `sets_required`: it
-    can make a column required.
+    can make a column required. `kept_columns`, `kept_datasets`: names that the engine has for itself or that hide its
+    own, as regular expressions without case.
     """
 
     name: str
@@ -43,6 +44,8 @@ class Dialect:
     nulls_last: str = ""
     set_type: str = "TYPE {}"
     sets_required: bool = True
+    kept_columns: str = ""
+    kept_datasets: str = ""
 
     def quote(self, name: str) -> str:
         """Return a quoted identifier. Raises `ValueError` for text that cannot be one: an allow-list and quoting,
@@ -58,6 +61,10 @@ class Dialect:
     def qualified(self, ref: TableRef) -> str:
         """Return the quoted name of a table, with its dataset."""
         return f"{self.quote(ref.dataset)}.{self.quote(ref.table)}"
+
+    def numbers_rows(self, columns: Iterable[str]) -> bool:
+        """Tell whether the rows of a table with these columns have `row_id`: a column of that name would hide it."""
+        return bool(self.row_id) and self.row_id not in {name.lower() for name in columns}
 
     def columns(self, names: Iterable[str], alias: str = "") -> str:
         """Return quoted column names, each with `alias.` before it when one is given."""

@@ -40,4 +40,6 @@ DUCKDB = Dialect(
     ),
     part=r"""'"' || replace(replace({}, '\', '\\'), '"', '\"') || '"'""",
     is_nan="isnan({})",
+    kept_columns="rowid",
+    kept_datasets="temp|system|information_schema|pg_catalog",
 )

@@ -48,4 +48,7 @@ POSTGRES = Dialect(
             "json": (r"(^|[^\\])(\\\\)*\\u0000", "the character NUL"),
         }
     ),
+    # Chapters "System Columns" and "Schemas".
+    kept_columns="ctid|xmin|xmax|cmin|cmax|tableoid",
+    kept_datasets="pg_.*|information_schema",
 )

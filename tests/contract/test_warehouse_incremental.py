@@ -18,6 +18,7 @@ from tests.warehouse_lab import (
     at,
     batch_of,
     incremental,
+    table,
     where,
 )
 
@@ -224,3 +225,12 @@ async def test_a_rescore_of_everything_brings_everything(open_lab: OpenLab) -> N
         await lab.fill(EVENTS, *((key, "x", 1, None) for key in "abc"))
         await lab.process(incremental(), list("abc"), [observation("1", "a")], bad=["c"])
         assert await lab.new(read) == ["a", "b", "c"]
+
+
+async def test_a_source_whose_column_is_called_as_hidden_row_numbers_are(open_lab: OpenLab) -> None:
+    source = table("numbered", rowid="string", n="int64")
+    async with open_lab(source, OBSERVATIONS) as lab:
+        await lab.fill(source, ("a", 1), ("a", 2), (None, 3))
+        read = incremental(source_key="rowid")
+        query = ReadQuery(source=source, columns=("n",), incremental=read)
+        assert sorted(row["n"] for row in await lab.read(query)) == [1, 2, 3]

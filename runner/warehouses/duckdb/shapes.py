@@ -40,6 +40,13 @@ def inspect(cursor: Cursor, tables: Sequence[TableRef]) -> Mapping[TableRef, Tab
     return {ref: TableShape(ref=ref, columns=found, is_view=ref in views) for ref, found in columns.items()}
 
 
+def has_row_ids(shape: TableShape | None) -> bool:
+    """Tell whether a relation is a table whose rows have DuckDB's hidden numbers: a view has none, and a column of the
+    same name hides them.
+    """
+    return shape is not None and not shape.is_view and DUCKDB.numbers_rows(shape.columns)
+
+
 def apply(database: Database, cursor: Cursor, changes: Sequence[TableChange]) -> None:
     """Carry out DDL in one transaction, then checkpoint: replaying DDL from the log is where others have seen
     crashes (GUARANTEES 5). Blocks.

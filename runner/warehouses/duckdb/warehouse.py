@@ -117,7 +117,7 @@ class DuckDBWarehouse:
     def statement(self, query: ReadQuery) -> str:
         """Return the SQL of a read, with `$name` for values."""
         shape = self._known.get(query.source.ref)
-        return read_statement(query, DUCKDB, row_ids=shape is None or not shape.is_view).text
+        return read_statement(query, DUCKDB, row_ids=shape is None or shapes.has_row_ids(shape)).text
 
     def query(
         self, statement: Statement, *, batch_rows: int = 10_000
@@ -132,8 +132,8 @@ class DuckDBWarehouse:
             statement = read_statement(query, DUCKDB)
         else:
             source, memory = await self._shapes(query.source.ref, PROCESSED_KEYS.ref)
-            is_table = source is not None and not source.is_view
-            statement = read_statement(query, DUCKDB, remembered=memory is not None, row_ids=is_table)
+            numbered = shapes.has_row_ids(source)
+            statement = read_statement(query, DUCKDB, remembered=memory is not None, row_ids=numbered)
         schema = arrow_schema(query.source, query_columns(query))
         async with reading(self._calls, statement, schema, query.batch_rows) as batches:
             yield batches
