@@ -70,15 +70,17 @@ class Redactor:
 
 def secret_values(value: Any) -> Iterator[str]:
     """Yield the plain text of every secret within settings: models, mappings, sequences, to any depth. A password
-    inside of one (of a URL, or a connection text) is one of its own.
+    inside of one (of a URL, or a connection text) is one of its own, and the only one of what a model names in
+    `only_passwords`.
     """
     if hasattr(value, "get_secret_value"):
         secret = str(value.get_secret_value())
         yield secret
         yield from passwords_in(secret)
     elif hasattr(type(value), "model_fields"):
-        for name, _ in value:
-            yield from secret_values(getattr(value, name))
+        shown = getattr(type(value), "only_passwords", ())
+        for name, item in value:
+            yield from passwords_in(item.get_secret_value()) if name in shown else secret_values(item)
     elif isinstance(value, dict):
         for item in value.values():
             yield from secret_values(item)

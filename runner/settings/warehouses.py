@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_serializer
 
@@ -38,6 +38,9 @@ class PostgresSettings(_Warehouse):
     In seconds: `connect_timeout`; `idle_in_transaction_timeout`, after which the server ends a transaction in which
     nothing happens; `check_interval`, how often it looks whether the client of a running query is still there.
     """
+
+    only_passwords: ClassVar[tuple[str, ...]] = ("dsn",)
+    """Secrets of which only a password within is to be masked (`runner.redaction`)."""
 
     kind: Literal["postgres"]
     dsn: SecretStr = SecretStr("")

@@ -545,8 +545,11 @@ def test_a_connection_text_is_shown_without_its_password(
 @pytest.mark.parametrize("dsn", ["host=db user=app dbname=main", "postgresql://app@db/main", "", "service=x"])
 def test_a_connection_text_without_a_password_is_shown_as_it_is(load: Load, dsn: str) -> None:
     settings = load(f'[warehouse]\nkind = "postgres"\ndsn = "{dsn}"')
+    redact = Redactor()
+    redact.learn(secret_values(settings))
 
     assert settings.model_dump(mode="json")["warehouse"]["dsn"] == dsn
+    assert redact(f"at {dsn}") == f"at {dsn}"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ DRIVER_ERRORS = (psycopg.Error, adbc_driver_manager.Error, OSError, pa.ArrowExce
 
 CANCELLED = "57014"
 NOT_AS_DECLARED = "the table is not as declared; run-pipeline plan shows the differences"
+POOLED = "a pooler between here and the server must pool sessions, not transactions"
 NOT_CONVERTED = "a value of the table does not convert to its declared type"
 _STATEMENT_LENGTH = 500
 _LINE = re.compile(r"^[^\W\d]+ (\d+): ", re.MULTILINE)
@@ -50,11 +51,12 @@ _CLASSES: tuple[tuple[tuple[str, ...], type[WarehouseError], str], ...] = (
     (("3D000",), ObjectNotFound, "create the database, or name another one in [warehouse]"),
     (("42P01", "3F000"), ObjectNotFound, NOT_AS_DECLARED),
     (("42703", "42883", "42804"), WarehouseError, NOT_AS_DECLARED),
+    (("26000",), WarehouseError, POOLED),
     (("22P02", "22003", "22007", "22008"), WarehouseError, NOT_CONVERTED),
 )
 """SQLSTATEs, or their classes (the first two characters); the first that fits counts. 23505: two transactions inserted
 the same key. 25P03: the server has ended a transaction in which nothing happened for too long. 58030: it cannot read
-or write its files.
+or write its files. 26000: a statement was prepared on another connection of the server's.
 """
 
 
