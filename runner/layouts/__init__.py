@@ -14,9 +14,10 @@ from runner.layouts.names import (
     drop_statement,
     index_name,
     is_own_index,
+    ready_ref,
 )
 
 __all__ = [
     "Digest", "backup_ref", "backups_among", "building_ref", "counting", "digest_columns", "drop_statement",
-    "index_name", "is_own_index", "require_equal",
+    "index_name", "is_own_index", "ready_ref", "require_equal",
 ]  # fmt: skip

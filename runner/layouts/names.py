@@ -14,6 +14,7 @@ from runner.sql import Dialect
 _TIME = "%Y%m%dt%H%M%S"
 _BACKUP = "__backup_"
 _BUILDING = "__optimize"
+_READY = "__optimized"
 _TIME_LENGTH = len("20260212t060000")
 _IN_BACKUP = re.compile(r"\d{8}t\d{6}")
 _OWN_INDEX = re.compile(r"\w+_rp_[0-9a-f]{8}", re.ASCII)
@@ -36,6 +37,11 @@ def backups_among(names: Iterable[str], ref: TableRef, dialect: Dialect) -> list
 def building_ref(ref: TableRef, dialect: Dialect) -> TableRef:
     """Return the name under which a table is made anew."""
     return TableRef(ref.dataset, _cut(ref.table, dialect.name_length - len(_BUILDING)) + _BUILDING)
+
+
+def ready_ref(ref: TableRef, dialect: Dialect) -> TableRef:
+    """Return the name of a table that was made anew, once it is known to hold the same rows."""
+    return TableRef(ref.dataset, _cut(ref.table, dialect.name_length - len(_READY)) + _READY)
 
 
 def index_name(ref: TableRef, index: IndexSpec, dialect: Dialect) -> str:

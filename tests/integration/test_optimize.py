@@ -120,6 +120,39 @@ def test_a_table_with_a_unique_key_is_left_and_said_so(project: ThrowAwayProject
     assert any("unique" in note for note in outcome.report.notes)
 
 
+def test_a_view_or_a_column_rowid_is_left_and_said_so(project: ThrowAwayProject) -> None:
+    project.table("lab.seen", "id int64!, device string", cluster_by=["device"])
+    project.table("lab.numbered", "id int64!, device string", cluster_by=["device"])
+    with project.database() as connection:
+        connection.execute("CREATE SCHEMA lab")
+        connection.execute("CREATE VIEW lab.seen AS SELECT 1::BIGINT AS id, 'd' AS device")
+        connection.execute(
+            "CREATE TABLE lab.numbered AS "
+            "SELECT i AS id, 1 AS rowid, 'd' || (i * 7919 % 1000) AS device FROM range(400000) AS r(i)"
+        )
+    numbered, seen = done(project, None, rewrite=True)
+    assert (numbered.changes, seen.changes) == ((), ())
+    assert "rowid" in numbered.report.notes[0]
+    assert "is a view" in seen.report.notes[0]
+
+
+def test_what_cannot_be_measured_is_told_and_the_work_is_done(project: ThrowAwayProject) -> None:
+    """A read whose other table lacks the key fails in the engine."""
+    project_with_jobs(project)
+    project.run("other")
+    with project.database() as connection:
+        connection.execute("ALTER TABLE lab.copies RENAME COLUMN id TO other")
+    told: list[str] = []
+
+    async def work() -> list[TableOutcome]:
+        async with PipelineRunner.open(project.settings()) as pipelines:
+            return await optimize(pipelines, NAME, OptimizeOptions(), told.append)
+
+    (outcome,) = anyio.run(work)
+    assert ([change.kind for change in outcome.changes], outcome.measurements) == (["order"], ())
+    assert any("copy/read reads could not be measured" in text for text in told)
+
+
 def test_a_copy_that_differs_changes_nothing(
     project: ThrowAwayProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

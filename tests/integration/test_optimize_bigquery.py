@@ -251,10 +251,10 @@ async def _written_to(project: BigQueryProject) -> None:
     await anyio.to_thread.run_sync(write)
 
 
-def half_exchanged(project: BigQueryProject) -> None:
+def half_exchanged(project: BigQueryProject, made: str = "readings__optimized") -> None:
     """Bring the tables to where an exchange has stopped between its renames."""
     project.query(
-        "CREATE TABLE lab.readings__optimize PARTITION BY TIMESTAMP_TRUNC(at, DAY) CLUSTER BY device, id "
+        f"CREATE TABLE lab.{made} PARTITION BY TIMESTAMP_TRUNC(at, DAY) CLUSTER BY device, id "
         "AS SELECT * FROM lab.readings"
     )
     project.query(f"ALTER TABLE lab.readings RENAME TO {BACKUP.table}")
@@ -284,6 +284,27 @@ async def test_a_half_done_exchange_is_finished_by_a_run_before_it_would_make_th
         await lab.warehouse.apply(plan_changes([spec], shapes, BIGQUERY))
         assert rows(bigquery_project) == before
         assert tables(bigquery_project) == ["readings", BACKUP.table]
+
+
+async def test_a_table_that_is_still_being_filled_takes_no_place(
+    bigquery_project: BigQueryProject, tmp_path: Path
+) -> None:
+    """Somebody has dropped the table while an old backup and an unfinished new table are there."""
+    async with opened(bigquery_project, tmp_path) as lab:
+        half_exchanged(bigquery_project, made="readings__optimize")
+        report = await lab.warehouse.layouts.report(declared(BY_DAY))
+        assert (report.exists, report.changes) == (False, ())
+        spec = declared(BY_DAY)
+        await lab.warehouse.apply(plan_changes([spec], {}, BIGQUERY))
+        assert bigquery_project.query("SELECT COUNT(*) FROM lab.readings") == [(0,)]
+
+
+async def test_a_view_is_left(bigquery_project: BigQueryProject, tmp_path: Path) -> None:
+    async with opened(bigquery_project, tmp_path) as lab:
+        bigquery_project.query("CREATE VIEW lab.seen AS SELECT id, device FROM lab.readings")
+        spec = declared({"cluster_by": ["device"]}).model_copy(update={"table": "seen"})
+        report = await lab.warehouse.layouts.report(spec)
+        assert (report.exists, report.changes, report.notes) == (True, (), ("is a view: nothing is changed",))
 
 
 @pytest.mark.parametrize(("label", "cancelled"), [("fill", True), ("swap", False)])

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import psycopg
 import pytest
 from pydantic import SecretStr
@@ -200,6 +201,54 @@ async def test_an_unfinished_index_that_is_not_needed_goes(
         assert [change.subject for change in report.changes] == ["readings_id_rp_00c0ffee"]
         assert any("somebodys" in note for note in report.notes)
         assert indexes(postgres_database) == [("somebodys", False)]
+
+
+async def test_cancelled_work_holds_nothing_and_is_done_again(
+    postgres_database: PostgresDatabase, tmp_path: Path
+) -> None:
+    async with opened(postgres_database, tmp_path) as lab:
+        spec = declared(PARTIAL)
+        (change,) = (await lab.warehouse.layouts.report(spec)).changes
+        with postgres_database.connect() as reader:
+            reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            reader.execute("SELECT count(*) FROM lab.readings")
+            with anyio.move_on_after(1) as scope:
+                await lab.warehouse.layouts.change(change, STAMP)
+        assert scope.cancelled_caught
+        assert postgres_database.running() == []
+        assert indexes(postgres_database) == [(change.subject, False)]
+        await lab.warehouse.layouts.settle(spec)
+        await brought_there(lab, spec)
+        assert indexes(postgres_database) == [(change.subject, True)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE VIEW lab.seen AS SELECT * FROM lab.readings",
+        "CREATE TABLE lab.seen (id bigint, device text, at timestamptz, value float8) PARTITION BY HASH (id)",
+    ],
+)
+async def test_what_is_no_plain_table_is_left(
+    postgres_database: PostgresDatabase, tmp_path: Path, text: str
+) -> None:
+    async with opened(postgres_database, tmp_path) as lab:
+        postgres_database.fetch(text)
+        report = await lab.warehouse.layouts.report(declared(PARTIAL).model_copy(update={"table": "seen"}))
+        assert (report.exists, report.changes) == (True, ())
+        assert "no plain table" in report.notes[0]
+
+
+async def test_a_backup_goes_also_when_its_table_has_gone(
+    postgres_database: PostgresDatabase, tmp_path: Path
+) -> None:
+    async with opened(postgres_database, tmp_path) as lab:
+        await lab.warehouse.layouts.back_up(PLAIN, STAMP)
+        postgres_database.fetch("DROP TABLE lab.readings")
+        report = await lab.warehouse.layouts.report(PLAIN)
+        assert (report.exists, len(report.spare)) == (False, 1)
+        await lab.warehouse.layouts.change(report.spare[0], STAMP)
+        assert (await lab.warehouse.layouts.report(PLAIN)).spare == ()
 
 
 def started(project: Path) -> subprocess.Popen[bytes]:

@@ -6,11 +6,11 @@ none, the table is asked for one value of its first declared column.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from runner.errors import ConfigurationError
+from runner.errors import ConfigurationError, RunPipelineError
 from runner.loader import TableUse
 from runner.pipeline_runner import PipelineRunner
 from runner.ports import ReadQuery, TableLayouts, TableShape, Warehouse
@@ -109,9 +109,21 @@ async def _exists(warehouse: Warehouse, table: TableSpec) -> bool:
     return table.ref in shapes
 
 
-async def measure(layouts: TableLayouts, probes: Sequence[Probe]) -> list[Cost]:
-    """Send each probe; return the medians."""
-    return [await _cost(layouts, probe) for probe in probes]
+async def measure(
+    layouts: TableLayouts, probes: Sequence[Probe], tell: Callable[[str], None]
+) -> list[Cost | None]:
+    """Send each probe; return the medians. One that fails (too long, too dear) is told and left out: it is not worth
+    the work that it only measures.
+    """
+    return [await _measured(layouts, probe, tell) for probe in probes]
+
+
+async def _measured(layouts: TableLayouts, probe: Probe, tell: Callable[[str], None]) -> Cost | None:
+    try:
+        return await _cost(layouts, probe)
+    except RunPipelineError as error:
+        tell(f"{probe.what} could not be measured: {error}")
+        return None
 
 
 async def _cost(layouts: TableLayouts, probe: Probe) -> Cost:
@@ -127,7 +139,7 @@ async def _cost(layouts: TableLayouts, probe: Probe) -> Cost:
 
 
 def compared(
-    probes: Sequence[Probe], before: Sequence[Cost], after: Sequence[Cost]
+    probes: Sequence[Probe], before: Sequence[Cost | None], after: Sequence[Cost | None]
 ) -> tuple[Measurement, ...]:
     """Return each probe with its two costs."""
     return tuple(
@@ -140,4 +152,5 @@ def compared(
             after_bytes=second.bytes_processed,
         )
         for probe, first, second in zip(probes, before, after, strict=True)
+        if first and second
     )

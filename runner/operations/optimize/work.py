@@ -97,7 +97,7 @@ async def _optimize(
     report, backups = before.report, []
     lasting = [change for change in report.changes if change.kind not in ("finish", "remove")]
     probes = await find_probes(pipelines, warehouse, use) if options.measures and lasting else []
-    costs = await measure(layouts, probes)
+    costs = await measure(layouts, probes, tell)
     if options.backup and lasting and not any(change.kind == "partition" for change in lasting):
         tell(f"{use.table.ref}: copying it")
         backups.append(await layouts.back_up(use.table, stamp))
@@ -115,7 +115,7 @@ async def _optimize(
             backups=(*backups, *again.backups),
             measurements=again.measurements,
         )
-    measurements = compared(probes, costs, await measure(layouts, probes))
+    measurements = compared(probes, costs, await measure(layouts, probes, tell))
     return TableOutcome(report=report, changes=done, backups=tuple(backups), measurements=measurements)
 
 

@@ -131,6 +131,7 @@ RULES: dict[str, list[Schema]] = {
         {"anyOf": [{"required": ["column"]}, {"required": ["source_column", "target_column"]}]},
     ],
     "DatasetSpec": [_NOT_OURS],
+    "TableSpec": [{"properties": {"cluster_by": {"uniqueItems": True}}}],
 }  # fmt: skip
 """Rules that an object of a model must keep, besides those of its keys."""
 

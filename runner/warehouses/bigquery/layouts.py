@@ -111,8 +111,10 @@ def _report(jobs: Jobs, table: TableSpec, *, rewrite: bool) -> LayoutReport:
         return LayoutReport(table=table, exists=True, changes=(finish,), spare=spare)
     if (found := _table(jobs, table.ref)) is None:
         return LayoutReport(table=table, exists=False, spare=spare)
-    leftover = building_ref(table.ref, BIGQUERY).table in names
-    changes = [*_leftover(table, leftover=leftover), *_differences(table, found, rewrite=rewrite)]
+    if found.table_type != "TABLE":
+        notes = (f"is a {found.table_type.lower().replace('_', ' ')}: nothing is changed",)
+        return LayoutReport(table=table, exists=True, spare=spare, notes=notes)
+    changes = [*_leftovers(table, names), *_differences(table, found, rewrite=rewrite)]
     return LayoutReport(
         table=table,
         exists=True,
@@ -123,15 +125,14 @@ def _report(jobs: Jobs, table: TableSpec, *, rewrite: bool) -> LayoutReport:
     )
 
 
-def _leftover(table: TableSpec, *, leftover: bool) -> Iterator[LayoutChange]:
-    building = building_ref(table.ref, BIGQUERY)
-    if leftover:
+def _leftovers(table: TableSpec, names: list[str]) -> Iterator[LayoutChange]:
+    for leftover in swapping.leftovers(table.ref, names):
         yield LayoutChange(
             kind="remove",
             table=table,
             why="the making of a new table was interrupted",
-            statements=(drop_statement(building, BIGQUERY),),
-            subject=building.table,
+            statements=(drop_statement(leftover, BIGQUERY),),
+            subject=leftover.table,
         )
 
 
@@ -143,7 +144,12 @@ def _differences(table: TableSpec, found: Any, *, rewrite: bool) -> Iterator[Lay
             kind="partition",
             table=table,
             why=f"partitioned by {there or 'nothing'}, declared {wanted}",
-            statements=(_create_text(table), _fill_text(table, found.schema), _compare_text(table)),
+            statements=(
+                _create_text(table),
+                _fill_text(table, found.schema),
+                _compare_text(table),
+                swapping.swap_statement(table.ref, TableRef(table.dataset, f"{table.table}__backup_TIME")),
+            ),
         )
         return  # the new table is clustered as declared, every row of it
     if by and by != (found.clustering_fields or []):

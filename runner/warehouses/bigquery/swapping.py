@@ -1,18 +1,20 @@
 """Exchanging a table for one that was made anew, which the service cannot do at once: two renames in one script.
 
 The script runs on the server, whatever becomes of the client. What it leaves when the server itself fails between the
-two renames, the next optimize finds, and so does the next run, before it would make the table that it misses.
+two renames, the next optimize finds, and so does the next run, before it would make the table that it misses. Names
+tell how far it has come: a table that is still being filled is never put in the place of another.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 
 from google.api_core import exceptions as google_errors
 
 from runner.errors import ObjectNotFound, RunPipelineError
-from runner.layouts import backup_ref, backups_among, building_ref
+from runner.layouts import backup_ref, backups_among, building_ref, ready_ref
 from runner.ports import Statement
 from runner.specs import TableRef
 from runner.sql import BIGQUERY
@@ -22,6 +24,8 @@ from runner.warehouses.bigquery.service import NO_RETRY
 LABEL = "layout"
 FILLING, SWAPPING = "fill", "swap"
 _PAUSE = 0.1
+_PAGE = 1000
+_LABEL_LENGTH = 63
 
 
 def names_of(jobs: Jobs, dataset: str) -> list[str]:
@@ -29,34 +33,44 @@ def names_of(jobs: Jobs, dataset: str) -> list[str]:
     client, timeout = jobs.service.client, jobs.service.timeout
     try:
         return jobs.asked(
-            lambda: [item.table_id for item in client.list_tables(dataset, retry=NO_RETRY, timeout=timeout)]
+            lambda: [
+                item.table_id
+                for item in client.list_tables(dataset, page_size=_PAGE, retry=NO_RETRY, timeout=timeout)
+            ]
         )
     except ObjectNotFound:
         return []
 
 
-def swap_statement(ref: TableRef, stamp: datetime) -> str:
-    """Return the script that puts the new table in the place of the old one, which is kept."""
-    old = backup_ref(ref, stamp, BIGQUERY)
-    return f"{_rename(ref, old)};\n{_rename(building_ref(ref, BIGQUERY), ref)};"
+def swap_statement(ref: TableRef, backup: TableRef) -> str:
+    """Return the script that puts the new table, once it was compared, in the place of the old one, which is kept."""
+    ready = ready_ref(ref, BIGQUERY)
+    renames = ((building_ref(ref, BIGQUERY), ready), (ref, backup), (ready, ref))
+    return "\n".join(f"{_rename(old, new)};" for old, new in renames)
 
 
 def finish_statement(ref: TableRef) -> str:
     """Return the statement that brings a swap to its end which stopped between its renames."""
-    return _rename(building_ref(ref, BIGQUERY), ref)
+    return _rename(ready_ref(ref, BIGQUERY), ref)
+
+
+def leftovers(ref: TableRef, names: Iterable[str]) -> list[TableRef]:
+    """Return what an optimize that was killed has left beside the table."""
+    made = (building_ref(ref, BIGQUERY), ready_ref(ref, BIGQUERY))
+    return [one for one in made if one.table in set(names)]
 
 
 def is_half_done(ref: TableRef, names: Iterable[str]) -> bool:
     """Tell whether a swap has stopped between its renames: the old table has gone, the new one is not there yet."""
-    names = list(names)
-    building = building_ref(ref, BIGQUERY).table
-    return ref.table not in names and building in names and bool(backups_among(names, ref, BIGQUERY))
+    names = set(names)
+    ready = ready_ref(ref, BIGQUERY).table
+    return ref.table not in names and ready in names and bool(backups_among(names, ref, BIGQUERY))
 
 
 def swap(jobs: Jobs, ref: TableRef, stamp: datetime) -> None:
     """Exchange the two. To be called where nothing cancels it."""
     try:
-        labelled(jobs, swap_statement(ref, stamp), ref, SWAPPING)
+        labelled(jobs, swap_statement(ref, backup_ref(ref, stamp, BIGQUERY)), ref, SWAPPING)
     except RunPipelineError:
         if not finish(jobs, [ref]):
             raise
@@ -121,4 +135,8 @@ def _rename(old: TableRef, new: TableRef) -> str:
 
 def _label(ref: TableRef) -> str:
     """Return a table's name as a label's value: 63 characters of a-z, 0-9, `_` and `-`."""
-    return f"{ref.dataset}-{ref.table}".lower()[:63]
+    text = f"{ref.dataset}-{ref.table}".lower()
+    if len(text) <= _LABEL_LENGTH:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{text[: _LABEL_LENGTH - 9]}-{digest}"

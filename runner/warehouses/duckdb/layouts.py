@@ -14,7 +14,7 @@ from runner.specs import TableSpec
 from runner.sql import DUCKDB, qualified
 from runner.warehouses.duckdb import order
 from runner.warehouses.duckdb.calls import Calls, Cursor
-from runner.warehouses.duckdb.shapes import inspect
+from runner.warehouses.duckdb.shapes import has_row_ids, inspect
 
 _TABLES = """
 SELECT table_name FROM information_schema.tables
@@ -80,9 +80,14 @@ def _report(cursor: Cursor, table: TableSpec, *, rewrite: bool) -> LayoutReport:
         )
         for ref in backups_among(names, table.ref, DUCKDB)
     )
-    if table.table not in names:
-        return LayoutReport(table=table, exists=False, spare=spare)
+    shape = inspect(cursor, [table.ref]).get(table.ref)
+    if shape is None or shape.is_view:
+        notes = ("is a view: nothing is changed",) if shape else ()
+        return LayoutReport(table=table, exists=shape is not None, spare=spare, notes=notes)
     rows = int(cursor.execute(f"SELECT count(*) FROM {qualified(table.ref)}").fetchall()[0][0])
+    if not has_row_ids(shape):
+        notes = ("has a column rowid, which hides the numbers of rows: it cannot be put in order",)
+        return LayoutReport(table=table, exists=True, rows=rows, spare=spare, notes=notes)
     changes, notes = _order(cursor, table, rows, rewrite=rewrite)
     notes += tuple(_without_meaning(table))
     return LayoutReport(table=table, exists=True, rows=rows, changes=changes, spare=spare, notes=notes)
@@ -121,10 +126,9 @@ def _without_meaning(table: TableSpec) -> Iterator[str]:
 
 def _measure(cursor: Cursor, query: ReadQuery) -> QueryCost:
     shapes = inspect(cursor, [query.source.ref, PROCESSED_KEYS.ref])
-    source = shapes.get(query.source.ref)
-    is_table = source is not None and not source.is_view
+    numbered = has_row_ids(shapes.get(query.source.ref))
     remembered = query.incremental is not None and PROCESSED_KEYS.ref in shapes
-    statement = counting(read_statement(query, DUCKDB, remembered=remembered, row_ids=is_table))
+    statement = counting(read_statement(query, DUCKDB, remembered=remembered, row_ids=numbered))
     started = monotonic_ns()
     cursor.execute(statement.text, statement.values or None).fetchall()
     return QueryCost(duration_ms=(monotonic_ns() - started) / 1e6)

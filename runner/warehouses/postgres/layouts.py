@@ -48,9 +48,9 @@ WHERE l.locktype = 'advisory' AND l.classid = CAST(:lock AS oid) AND l.granted
   AND l.objid = CAST(CAST(:table AS pg_catalog.regclass) AS oid)
 """
 _TABLES = """
-SELECT c.relname, c.reltuples FROM pg_catalog.pg_class AS c
+SELECT c.relname, c.relkind, c.reltuples FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE n.nspname = :schema AND c.relkind IN ('r', 'p')
+WHERE n.nspname = :schema AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 
 
@@ -89,9 +89,13 @@ class PostgresLayouts:
     async def change(self, change: LayoutChange, stamp: datetime) -> Backup | None:
         """Build or remove an index, or remove a backup. What has been done meanwhile is not done again."""
 
+        ref, backup = change.table.ref, TableRef(change.table.dataset, change.subject)
+
         def work(session: Session) -> None:
-            ref = change.table.ref
-            self._in_peace(session, ref, lambda: _carry_out(session, change))
+            if not change.statements[0].startswith("DROP TABLE"):
+                self._in_peace(session, ref, lambda: _carry_out(session, change))
+            elif backup in inspect(session, [backup]):
+                session.execute(change.statements[0])
 
         await self._calls.once(work, change.statements[-1])
         return None
@@ -157,7 +161,8 @@ def _carry_out(session: Session, change: LayoutChange) -> None:
 
 
 def _report(session: Session, table: TableSpec, *, rewrite: bool) -> LayoutReport:
-    tables: dict[str, float] = dict(session.fetch(Statement(text=_TABLES, values={"schema": table.dataset})))
+    found = session.fetch(Statement(text=_TABLES, values={"schema": table.dataset}))
+    tables = {name: (kind, estimate) for name, kind, estimate in found}
     spare = [
         LayoutChange(
             kind="remove",
@@ -170,17 +175,20 @@ def _report(session: Session, table: TableSpec, *, rewrite: bool) -> LayoutRepor
     ]
     if table.table not in tables:
         return LayoutReport(table=table, exists=False, spare=tuple(spare))
+    kind, estimate = tables[table.table]
+    if kind != "r":
+        notes = ("is no plain table (a view, or partitioned by somebody): nothing is changed",)
+        return LayoutReport(table=table, exists=True, spare=tuple(spare), notes=notes)
     indexes, wanted = existing(session, table.ref), meanings(session, table)
     missing = list(_missing(table, indexes, wanted))
     changes = [*_leftovers(table, indexes, {change.subject for change in missing}), *missing]
     if changes:
         changes[-1] = _analysed(changes[-1])
     spare += _no_longer_declared(table, undeclared(indexes, wanted))
-    estimate = int(tables[table.table])
     return LayoutReport(
         table=table,
         exists=True,
-        rows=estimate if estimate >= 0 else None,
+        rows=int(estimate) if estimate >= 0 else None,
         estimated=True,
         changes=tuple(changes),
         spare=tuple(spare),
