@@ -96,10 +96,10 @@ class Reader:
     """Someone who does what a document says, beginning in the folder `start`.
 
     On the `PATH` stand first the programs of `bin_folder`: `run-pipeline`, as an installation would have it, and
-    the `python` that it belongs to.
+    the `python` that it belongs to. `variables` are set in their environment.
     """
 
-    def __init__(self, start: Path, bin_folder: Path) -> None:
+    def __init__(self, start: Path, bin_folder: Path, **variables: str) -> None:
         self.folder = start
         self._memo = bin_folder / "folder"
         self._env = {
@@ -107,6 +107,7 @@ class Reader:
             "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
             "NO_COLOR": "1",
             "DOCUMENT_FOLDER": str(self._memo),
+            **variables,
         }
 
     def follow(self, document: Path) -> None:

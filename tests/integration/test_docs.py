@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, get_args, get_origin
@@ -22,12 +22,14 @@ from runner.settings import ENV_PREFIX, Settings
 from runner.settings.sources import OWN_VARIABLES
 from runner.specs import COLUMN_TYPES, DatasetSpec, JobSpec, PipelineSpec, TableSpec
 from tests.documents import Reader, blocks, first_missing
+from tests.servers.postgres import PostgresProcess
 from tests.warm_processes import ROOT, warm_programs
 
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
+GO_TO_POSTGRESQL = DOCS / "how-to" / "go-to-postgresql.md"
 IN_THE_TUTORIALS_PROJECT = [
-    *sorted((DOCS / "how-to").glob("*.md")),
+    *sorted(set((DOCS / "how-to").glob("*.md")) - {GO_TO_POSTGRESQL}),
     REFERENCE / "command-line.md",
     REFERENCE / "settings.md",
 ]
@@ -63,6 +65,25 @@ def test_a_document_works_in_the_project_of_the_tutorial(
 ) -> None:
     shutil.copytree(tutorial, tmp_path / "demo")
     Reader(tmp_path / "demo", programs).follow(document)
+
+
+def test_the_tutorials_project_goes_to_postgresql(
+    tutorial: Path, programs: Path, tmp_path: Path, private_postgres: Callable[[int], PostgresProcess]
+) -> None:
+    """On a server where the administrator has done what is his."""
+    server = private_postgres(18).server
+    sql = re.search(r"<<'SQL'\n(.*?)SQL\n", GO_TO_POSTGRESQL.read_text(encoding="utf-8"), re.DOTALL)
+    assert sql is not None
+    with server.connect() as administrator:
+        for statement in sql[1].strip().split(";\n"):
+            administrator.execute(statement.encode())
+    shutil.copytree(tutorial, tmp_path / "demo")
+    reader = Reader(
+        tmp_path / "demo", programs,
+        PGHOST="127.0.0.1", PGPORT=str(server.port), RUN_PIPELINE_WAREHOUSE__PASSWORD="correct horse",
+    )  # fmt: skip
+
+    reader.follow(GO_TO_POSTGRESQL)
 
 
 def test_the_readme_tells_what_the_sample_project_does(programs: Path, tmp_path: Path) -> None:

@@ -157,3 +157,18 @@ async def test_who_waits_for_a_lock_is_stopped_as_well(
                 assert postgres_database.running() == []
         await land(lab)
         assert await lab.rows(EVENTS, "id") == [("a",)]
+
+
+async def test_rows_may_wait_for_slow_steps_longer_than_a_transaction_may_be_idle(
+    tmp_path: Path, postgres_database: PostgresDatabase
+) -> None:
+    """A server that has sent all rows of a small result waits for the end of the transaction."""
+    async with open_lab(postgres_database.uri, tmp_path, EVENTS, idle_in_transaction_timeout=0.2) as lab:
+        await lab.fill(EVENTS, *[(f"e{n}", "x", n, None) for n in range(100)])
+        query = ReadQuery(source=EVENTS, columns=("id",), batch_rows=50)
+        async with lab.warehouse.read(query) as batches:
+            found = []
+            async for batch in batches:
+                found += batch.column(0).to_pylist()
+                await anyio.sleep(0.5)
+        assert len(found) == 100

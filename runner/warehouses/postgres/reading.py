@@ -1,8 +1,9 @@
 """Streaming reads: bounded memory, few hops between threads, and readers that are always closed.
 
 A read is a transaction that can write nothing: its values as settings, then the query, whose rows come by COPY. The
-server's own time limit is off meanwhile: COPY lasts as long as the rows are read, and who reads may take all the time;
-only the time spent here counts (`Budget`). If the client dies, the server ends it (`check_interval`).
+server's own time limits are off meanwhile: COPY lasts as long as the rows are read, and who reads may take all the time,
+also after the server has sent the last row. Only the time spent here counts (`Budget`). If the client dies, the server
+ends it (`check_interval`).
 """
 
 from __future__ import annotations
@@ -121,7 +122,11 @@ class Reader:
 
     def _set(self, names: Sequence[str]) -> None:
         """Hand over the values, and who reads, for this transaction."""
-        settings = {"statement_timeout": "0", "application_name": self._calls.application}
+        settings = {
+            "statement_timeout": "0",
+            "idle_in_transaction_session_timeout": "0",
+            "application_name": self._calls.application,
+        }
         settings |= {setting(name): setting_text(self._statement.values[name]) for name in names}
         calls = [f"pg_catalog.set_config('{name}', :v{number}, true)" for number, name in enumerate(settings)]
         values = {f"v{number}": value for number, value in enumerate(settings.values())}

@@ -25,9 +25,13 @@ _FIXED = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "default_transaction_isolation": "read committed",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
 }
 """What every session has, whatever the role, database or server says. Names of tables are always qualified; with no
-schema of others in `search_path` nobody's function or operator comes before the engine's (CVE-2018-1058).
+schema of others in `search_path` nobody's function or operator comes before the engine's (CVE-2018-1058). The server, too,
+notices after a minute that a client's network has gone silent, and gives up its transaction.
 """
 
 
