@@ -86,13 +86,18 @@ class PostgresEngine:
 
     def tables(self) -> dict[str, Rows]:
         """Return all that it holds, by DATASET.TABLE."""
+        from psycopg import sql
         from psycopg.rows import dict_row
 
-        query = b"""SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) AS name FROM pg_tables
+        query = b"""SELECT schemaname, tablename FROM pg_tables
                     WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"""
+        select = sql.SQL("SELECT * FROM {}")
         with self.database.connect() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            names = [row["name"] for row in cursor.execute(query).fetchall()]
-            return {name: cursor.execute(f"SELECT * FROM {name}".encode()).fetchall() for name in names}
+            names = [tuple(row.values()) for row in cursor.execute(query).fetchall()]
+            return {
+                ".".join(name): cursor.execute(select.format(sql.Identifier(*name))).fetchall()
+                for name in names
+            }
 
 
 @dataclass(frozen=True)
