@@ -1,0 +1,148 @@
+"""Series for each job and step out of many runs, and what they tell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from runner.analysis.critical_path import critical_path
+from runner.analysis.quantiles import median
+from runner.analysis.trend import Trend, trend
+from runner.records import PipelineRun, RunRecord, Status, StepTiming
+from runner.usage import Usage
+
+SeriesKey = tuple[str, str]
+"""(job id, step id); the step id is "" for the job as a whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One job or step in one run. `rows`: what it read or wrote, else what went through it.
+
+    `share`: the part (0 to 1) of the run that it took on the critical path; 0 for what is not on it.
+    """
+
+    run_id: str
+    at: datetime
+    status: Status
+    duration_ms: float
+    rows: int
+    queue_ms: float = 0
+    share: float = 0
+    usage: Usage | None = None
+
+
+@dataclass(slots=True)
+class History:
+    """All that is known of one job or step, oldest first."""
+
+    job_id: str
+    step_id: str = ""
+    op: str = ""
+    points: list[Point] = field(default_factory=list)
+
+    @property
+    def successes(self) -> list[Point]:
+        """The points whose time can be compared: those of what was done, as a whole."""
+        return [point for point in self.points if point.status in (Status.SUCCESS, Status.PARTIAL)]
+
+    @property
+    def durations(self) -> list[float]:
+        """Milliseconds of each success."""
+        return [point.duration_ms for point in self.successes]
+
+    @property
+    def trend(self) -> Trend:
+        """How the durations of the successes changed; `Trend.since` is a place in `successes`."""
+        return trend(self.durations)
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """The median rate of the successes that had rows; None where none had."""
+        rates = [
+            point.rows * 1000 / point.duration_ms
+            for point in self.successes
+            if point.rows and point.duration_ms > 0
+        ]
+        return median(rates) if rates else None
+
+    @property
+    def share(self) -> float:
+        """The mean part (0 to 1) of the runs' time that it took on their critical paths."""
+        return sum(point.share for point in self.points) / len(self.points) if self.points else 0.0
+
+
+def histories(runs: Iterable[PipelineRun]) -> dict[SeriesKey, History]:
+    """Return the history of each job and of each of its steps. `runs` with their jobs, oldest first.
+
+    Jobs stand in the order in which they first occur, each before its steps. Jobs that were skipped left nothing.
+    """
+    found: dict[SeriesKey, History] = {}
+    for run in runs:
+        shares = critical_path(run).shares()
+        for job in run.jobs:
+            if job.started_at is not None:
+                _add(found, run, job, shares.get(job.job_id, 0.0))
+    return _jobs_first(found)
+
+
+def _add(found: dict[SeriesKey, History], run: PipelineRun, job: RunRecord, share: float) -> None:
+    history = found.setdefault((job.job_id, ""), History(job.job_id))
+    history.points.append(
+        Point(
+            run_id=run.pipeline_run_id,
+            at=run.started_at,
+            # With errors, a part of its commits failed: it did not do all of its work.
+            status=Status.FAILURE if job.status is Status.PARTIAL and job.errors else job.status,
+            duration_ms=job.duration_ms,
+            rows=job.rows_written or job.rows_read,
+            queue_ms=job.queue_ms,
+            share=share,
+            usage=job.warehouse,
+        )
+    )
+    total = sum(timing.duration_ms for timing in job.step_timings)
+    for timing in job.step_timings:
+        part = share * timing.duration_ms / total if total > 0 else 0.0
+        _add_step(found, run, job.job_id, timing, part)
+
+
+def _add_step(
+    found: dict[SeriesKey, History], run: PipelineRun, job_id: str, timing: StepTiming, share: float
+) -> None:
+    key = (job_id, timing.step_id)
+    history = found.setdefault(key, History(job_id, timing.step_id, timing.op))
+    history.op = timing.op  # as it is now, should it have been another
+    history.points.append(
+        Point(
+            run_id=run.pipeline_run_id,
+            at=run.started_at,
+            status=timing.status,
+            duration_ms=timing.duration_ms,
+            rows=rows_of(timing),
+            share=share,
+            usage=timing.warehouse,
+        )
+    )
+
+
+def rows_of(timing: StepTiming) -> int:
+    """Return how many rows a step handled: what it read or wrote, else the greater of what came in and went out."""
+    for rows in (timing.rows_read, timing.rows_written):
+        if rows is not None:
+            return rows
+    return max(timing.rows_in, timing.rows_out)
+
+
+def _jobs_first(found: Mapping[SeriesKey, History]) -> dict[SeriesKey, History]:
+    order = {job_id: number for number, (job_id, step_id) in enumerate(found) if not step_id}
+    return dict(sorted(found.items(), key=lambda item: (order[item[0][0]], bool(item[0][1]))))
+
+
+def failure_causes(runs: Sequence[PipelineRun]) -> Counter[str]:
+    """Count errors of runs and their jobs by category; `skipped` is no cause, but what another one had for a result."""
+    errors = [error for run in runs for error in run.errors]
+    errors += [error for run in runs for job in run.jobs for error in job.errors]
+    return Counter(error.category for error in errors if error.category != "skipped")
