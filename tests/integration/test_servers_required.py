@@ -58,3 +58,33 @@ def test_an_unknown_name_is_a_usage_error() -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "no server is called 'postgers'; there are bigquery, dovecot, duckdb, postgres" in done.stderr
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="this Python itself could run the emulator")
+@pytest.mark.parametrize("required", [True, False])
+def test_a_missing_python_for_the_emulator_is_told(tmp_path: Path, required: bool) -> None:
+    """On a machine that has not had the emulator before, and has this Python alone."""
+    (tmp_path / "test_needs.py").write_text("def test_of_bigquery(bigquery_project): ...\n")
+    given = ["--require=bigquery"] if required else []
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-p",
+        "tests.servers.required",
+        "-p",
+        "tests.servers.fixtures",
+    ]
+    options = ["-rs", "--rootdir", str(tmp_path), "-c", os.devnull, *given, "test_needs.py"]
+    nothing = {name: str(tmp_path / "nothing") for name in ("PATH", "PYENV_ROOT")}
+    environment = os.environ | nothing | {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "PYTHONPATH": str(REPOSITORY),
+    }  # fmt: skip
+    done = subprocess.run(
+        [*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+    )
+    told = "the emulator local-bigquery needs Python 3.13 to 3.15; none is on PATH, with pyenv or with uv"
+    assert ("1 error" if required else "1 skipped") in done.stdout, done.stdout
+    assert f"{'--require=bigquery' if required else 'bigquery'}: {told}" in done.stdout
