@@ -1,7 +1,7 @@
 """Whether a series of durations has changed, by how much, and since when.
 
-Pettitt's test: ranks only, so that neither outliers nor the form of the noise matter. It finds the point before and
-after which the values differ most, and how likely plain noise would look like that.
+Pettitt's test says whether: it takes ranks only, so that neither outliers nor the form of the noise matter, and tells
+how likely plain noise would look like that. Since when is where two levels explain the values best.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.analysis.quantiles import median
+from runner.analysis.quantiles import median, quantile
 
 MIN_VALUES = 12
 """Fewer values have no trend: whatever they do can be luck."""
@@ -55,26 +55,40 @@ def trend(values: Sequence[float]) -> Trend:
     if len(values) < MIN_VALUES:
         middle = median(values) if values else 0.0
         return Trend(word="unknown", before=middle, after=middle)
-    place, luck = _change_point(values)
+    place = _change_point(values)
     before, after = median(values[:place]), median(values[place:])
-    changed = luck < LUCK and abs(after - before) > MIN_CHANGE * before
+    changed = _luck(values) < LUCK and abs(after - before) > MIN_CHANGE * before
     if not changed:
         middle = median(values)
         return Trend(word="steady", before=middle, after=middle)
     return Trend(word="slower" if after > before else "faster", before=before, after=after, since=place)
 
 
-def _change_point(values: Sequence[float]) -> tuple[int, float]:
-    """Return the place of the greatest change, and how probable it is without one (Pettitt 1979)."""
+def _luck(values: Sequence[float]) -> float:
+    """Return how probable so great a change is where there is none (Pettitt 1979)."""
     count = len(values)
-    ranks = _ranks(values)
-    sum_of_ranks, place, greatest = 0.0, 1, -1.0
-    for number, rank in enumerate(ranks[:-1], start=1):
+    sum_of_ranks, greatest = 0.0, 0.0
+    for number, rank in enumerate(_ranks(values), start=1):
         sum_of_ranks += rank
-        distance = abs(2 * sum_of_ranks - number * (count + 1))
-        if distance > greatest:
-            place, greatest = number, distance
-    return place, min(1.0, 2 * math.exp(-6 * greatest**2 / (count**3 + count**2)))
+        greatest = max(greatest, abs(2 * sum_of_ranks - number * (count + 1)))
+    return min(1.0, 2 * math.exp(-6 * greatest**2 / (count**3 + count**2)))
+
+
+def _change_point(values: Sequence[float]) -> int:
+    """Return the place of the first value of the second level: the one that leaves the least squares, once the
+    outermost values are drawn in, so that a single outlier is no level. (Ranks lean towards the middle of a series.)
+    """
+    count = len(values)
+    low, high = quantile(values, 0.05), quantile(values, 0.95)
+    drawn_in = [min(max(value, low), high) for value in values]
+    mean = sum(drawn_in) / count
+    place, greatest, so_far = 1, -1.0, 0.0
+    for number, value in enumerate(drawn_in[:-1], start=1):
+        so_far += value - mean
+        explained = so_far**2 / (number * (count - number))
+        if explained > greatest:
+            place, greatest = number, explained
+    return place
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
