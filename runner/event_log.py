@@ -117,14 +117,15 @@ def events_to_rows(events: Sequence[Event]) -> list[Row]:
     """Return the rows of `ops.event_log` for the durable events of one run, in their order.
 
     Columns: event_id, event_type, timestamp (aware UTC), producer_component (`pipeline.NAME` for the run,
-    else the job), run_id (the job's run, or the pipeline's), correlation_id (the pipeline's run), trace_id,
-    status, error_message, payload (JSON text of everything else).
+    else the job), run_id (the job's run, or the pipeline's), correlation_id (the pipeline's run), trace_id (the same
+    for all), status, error_message, payload (JSON text of everything else).
     """
-    name = next((event.name for event in events if isinstance(event, RunStarted)), "")
-    return [_row(event, name) for event in events if event.durable]
+    started = next((event for event in events if isinstance(event, RunStarted)), None)
+    name, trace_id = (started.name, started.trace_id) if started else ("", "")
+    return [_row(event, name, trace_id) for event in events if event.durable]
 
 
-def _row(event: Event, name: str) -> Row:
+def _row(event: Event, name: str, trace_id: str) -> Row:
     payload = to_dict(event)
     for column in ("event_type", "event_id", "timestamp", "run_id"):
         del payload[column]
@@ -138,7 +139,7 @@ def _row(event: Event, name: str) -> Row:
         "producer_component": job_id or f"pipeline.{name}",
         "run_id": job_run_id or event.run_id,
         "correlation_id": event.run_id,
-        "trace_id": None,
+        "trace_id": trace_id or None,
         "status": status,
         "error_message": error,
         "payload": dumps(payload),

@@ -37,6 +37,11 @@ class RunStarted(Event):
     `setup_ms` is what came before the run: reading and checking files, opening the warehouse, looking at tables.
     `params` are the parameters that it was given, as texts; `retry_of` is the run that it retries; `rescore`: it takes
     rows of its targets as absent, which a plain run of its jobs would not; `notify`: people may be told how it ends.
+
+    The order of the plan: `waits_for` has, for jobs that wait for any, the ids of the jobs and barriers that they come
+    after, `needs` those of them that have to land; `barriers` the ends of stages and sub-pipelines with the ids that
+    they consist of; `queues` the queue of each job. `trace_id` is 32 hex digits; `parent_span_id` (16, or "") is the
+    caller's span that the run is a part of.
     """
 
     event_type: ClassVar[str] = "run.started"
@@ -50,6 +55,12 @@ class RunStarted(Event):
     rescore: bool = False
     notify: bool = True
     setup_ms: float = 0
+    queues: Mapping[str, str] = field(default_factory=dict)
+    waits_for: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    barriers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    trace_id: str = ""
+    parent_span_id: str = ""
     version: str = ""
     host: str = ""
     pid: int = 0
@@ -147,12 +158,15 @@ class Noticed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
-    """The run reached its end. `errors` are those of the run itself; jobs carry their own."""
+    """The run reached its end. `errors` are those of the run itself; jobs carry their own. `peak_memory_bytes`: see
+    `PipelineRun`.
+    """
 
     event_type: ClassVar[str] = "run.finished"
 
     status: Status
     duration_ms: float
+    peak_memory_bytes: int | None = None
     errors: tuple[ErrorInfo, ...] = ()
 
 
@@ -164,6 +178,11 @@ EVENT_TYPES: dict[str, type[Event]] = {
     )
 }  # fmt: skip
 
+
+def _id_lists(data: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(ids) for name, ids in data.items()}
+
+
 _READERS: dict[str, Any] = {
     "timestamp": parse_utc,
     "as_of": parse_utc,
@@ -173,6 +192,9 @@ _READERS: dict[str, Any] = {
     "error": ErrorInfo.from_dict,
     "errors": lambda items: tuple(ErrorInfo.from_dict(item) for item in items),
     "jobs": lambda items: tuple((job_id, group) for job_id, group in items),
+    "waits_for": _id_lists,
+    "needs": _id_lists,
+    "barriers": _id_lists,
 }
 
 

@@ -8,6 +8,7 @@ back). So a replay, a duplicate, or two partial copies of a log cannot change a 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -103,8 +104,11 @@ class RunFold:
             retry_of=started.retry_of if started else None,
             rescore=started.rescore if started else False,
             notify=started.notify if started else True,
+            trace_id=started.trace_id if started else "",
+            peak_memory_bytes=finished.peak_memory_bytes if finished else None,
             errors=finished.errors if finished else () if alive else (RUN_CRASHED,),
             jobs=tuple(self._records(over=over)),
+            barriers=started.barriers if started else {},
         )
 
     def _elapsed_ms(self) -> float:
@@ -119,20 +123,29 @@ class RunFold:
         for job_id in (*planned, *sorted(self._jobs.keys() - planned.keys())):
             job = self._jobs.get(job_id)
             if job is not None:
-                yield job.record(self.run_id, group=planned.get(job_id, ""), over=over)
+                yield job.record(self._planned(job_id, planned.get(job_id, "")), over=over)
             elif over:
-                yield RunRecord(
-                    run_id="",
-                    job_id=job_id,
-                    pipeline_run_id=self.run_id,
-                    group=planned[job_id],
-                    status=Status.SKIPPED,
-                )
+                yield self._planned(job_id, planned[job_id])
+
+    def _planned(self, job_id: str, group: str) -> RunRecord:
+        """A job as the start of the run tells of it: not begun."""
+        started = self._started
+        return RunRecord(
+            run_id="",
+            job_id=job_id,
+            pipeline_run_id=self.run_id,
+            group=group,
+            queue=started.queues.get(job_id, "") if started else "",
+            waits_for=started.waits_for.get(job_id, ()) if started else (),
+            needs=started.needs.get(job_id, ()) if started else (),
+            trace_id=started.trace_id if started else "",
+            status=Status.SKIPPED,
+        )
 
     def _job(self, event: JobStarted | StepFinished | Landed | JobFinished) -> _Job:
         job = self._jobs.get(event.job_id)
         if job is None:
-            job = self._jobs[event.job_id] = _Job(event.job_id)
+            job = self._jobs[event.job_id] = _Job()
         job.run_id = max(job.run_id, event.job_run_id)
         return job
 
@@ -140,18 +153,17 @@ class RunFold:
 class _Job:
     """What is known of one job."""
 
-    __slots__ = ("finished", "job_id", "landings", "run_id", "started", "steps")
+    __slots__ = ("finished", "landings", "run_id", "started", "steps")
 
-    def __init__(self, job_id: str) -> None:
-        self.job_id = job_id
+    def __init__(self) -> None:
         self.run_id = ""
         self.started: JobStarted | None = None
         self.finished: JobFinished | None = None
         self.steps: dict[str, StepFinished] = {}
         self.landings: dict[int, Landed] = {}
 
-    def record(self, pipeline_run_id: str, *, group: str, over: bool) -> RunRecord:
-        """The record that the job made of itself, else one from what it left on its way.
+    def record(self, planned: RunRecord, *, over: bool) -> RunRecord:
+        """The record that the job made of itself, else one from what it left on its way: `planned`, and that.
 
         Rows written are those of its landings: they are in the warehouse, whatever became of the job.
         """
@@ -160,11 +172,10 @@ class _Job:
         by_id = sorted(self.steps.values(), key=lambda event: event.event_id)
         timings = tuple(event.timing for event in by_id)
         landed = sum(sum(landing.rows.values()) for landing in self.landings.values())
-        return RunRecord(
+        return replace(
+            planned,
             run_id=self.run_id,
-            job_id=self.job_id,
-            pipeline_run_id=pipeline_run_id,
-            group=self.started.group if self.started else group,
+            group=self.started.group if self.started else planned.group,
             status=Status.CRASHED if over else Status.RUNNING,
             started_at=self.started.timestamp if self.started else None,
             duration_ms=sum(timing.duration_ms for timing in timings),

@@ -177,7 +177,9 @@ class PerformanceIndicators:
 class RunRecord:
     """One job of one run. Times are aware UTC; durations are monotonic milliseconds.
 
-    `queue_ms` is how long the job was ready but waited for a slot. `rows_read` is what its `read` and
+    `queue_ms` is how long the job was ready but waited for a slot of its `queue`, its stages and the run. `waits_for`
+    are ids of the jobs and barriers that it came after, `needs` those of them that had to land for it to run.
+    `trace_id` is that of its run ("" in records of old versions). `rows_read` is what its `read` and
     `extract` steps and queries brought in (T7), `rows_written` what its writes and statements landed. `warehouse`: what
     the queries of its steps used, added up.
     """
@@ -186,6 +188,10 @@ class RunRecord:
     job_id: str
     pipeline_run_id: str = ""
     group: str = ""
+    queue: str = ""
+    waits_for: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    trace_id: str = ""
     status: Status
     started_at: datetime | None = None
     completed_at: datetime | None = None
@@ -206,14 +212,16 @@ class RunRecord:
         return self.status is Status.SUCCESS or (self.status is Status.PARTIAL and not self.errors)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready data, without `warnings`, `step_timings`, `performance_indicators`, `warehouse` if there
-        are none.
+        """Return JSON-ready data, without `waits_for`, `needs`, `warnings`, `step_timings`, `performance_indicators`,
+        `warehouse` if there are none.
         """
         data: dict[str, Any] = {
             "run_id": self.run_id,
             "job_id": self.job_id,
             "pipeline_run_id": self.pipeline_run_id,
+            "trace_id": self.trace_id,
             "group": self.group,
+            "queue": self.queue,
             "status": self.status.value,
             "started_at": format_utc(self.started_at) if self.started_at else None,
             "completed_at": format_utc(self.completed_at) if self.completed_at else None,
@@ -224,6 +232,9 @@ class RunRecord:
             "rows_quarantined": self.rows_quarantined,
             "errors": [error.to_dict() for error in self.errors],
         }
+        for name in ("waits_for", "needs"):
+            if ids := getattr(self, name):
+                data[name] = list(ids)
         if self.warnings:
             data["warnings"] = [warning.to_dict() for warning in self.warnings]
         if self.step_timings:
@@ -242,6 +253,8 @@ class RunRecord:
         for name in ("started_at", "completed_at"):
             if known.get(name):
                 known[name] = parse_utc(known[name])
+        for name in ("waits_for", "needs"):
+            known[name] = tuple(known.get(name, ()))
         known["errors"] = tuple(ErrorInfo.from_dict(error) for error in known.get("errors", ()))
         known["warnings"] = tuple(WarningInfo.from_dict(warning) for warning in known.get("warnings", ()))
         known["step_timings"] = tuple(StepTiming.from_dict(t) for t in known.get("step_timings", ()))
@@ -265,6 +278,11 @@ class PipelineRun:
     `duration_ms` is the run itself; `setup_ms` is what came before it: reading and checking files, opening the
     warehouse, looking at its tables. `params` are the parameters that it was given, as texts. `retry_of` is the run
     that it retries. `rescore`: it took rows of its targets as absent. `notify`: people may be told how it ended.
+    `trace_id` is 32 hex digits ("" in records of old versions). `peak_memory_bytes` is the most memory that its process
+    held, or its largest worker process if that held more; None where it is not known.
+
+    `barriers` are the ends of stages and sub-pipelines, by id with the jobs and barriers that they consist of: what
+    `RunRecord.waits_for` names besides jobs. They belong to the jobs, and are left out with them.
 
     `totals` are the sums over the jobs of a run whose jobs were left out (`without_jobs`), None otherwise.
     """
@@ -282,8 +300,11 @@ class PipelineRun:
     retry_of: str | None = None
     rescore: bool = False
     notify: bool = True
+    trace_id: str = ""
+    peak_memory_bytes: int | None = None
     errors: tuple[ErrorInfo, ...] = ()
     jobs: tuple[RunRecord, ...] = field(default=())
+    barriers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     totals: Totals | None = None
 
     @property
@@ -310,7 +331,9 @@ class PipelineRun:
 
     def without_jobs(self) -> Self:
         """Return the run as lists of runs show it: no jobs, but what they did still counted."""
-        return replace(self, jobs=(), totals=Totals(self.rows_read, self.rows_written, self.warehouse))
+        return replace(
+            self, jobs=(), barriers={}, totals=Totals(self.rows_read, self.rows_written, self.warehouse)
+        )
 
     def raise_for_status(self) -> Self:
         """Return the run if it succeeded; raise `RunFailed` if anything in it failed or it was cancelled."""
@@ -337,12 +360,15 @@ class PipelineRun:
             "retry_of": self.retry_of,
             "rescore": self.rescore,
             "notify": self.notify,
+            "trace_id": self.trace_id,
+            "peak_memory_bytes": self.peak_memory_bytes,
             "errors": [error.to_dict() for error in self.errors],
         }
         if usage := self.warehouse:
             data["warehouse"] = dict(usage)
         if jobs:
             data["jobs"] = [job.to_dict() for job in self.jobs]
+            data["barriers"] = {name: list(members) for name, members in self.barriers.items()}
         return data
 
     @classmethod
@@ -359,6 +385,7 @@ class PipelineRun:
                 data.get("rows_read", 0), data.get("rows_written", 0), data.get("warehouse")
             )
         known["jobs"] = tuple(RunRecord.from_dict(job) for job in known.get("jobs", ()))
+        known["barriers"] = {name: tuple(ids) for name, ids in known.get("barriers", {}).items()}
         return cls(**known)
 
 

@@ -60,6 +60,11 @@ class Invocation:
 
         return FileRunStore(self.settings.runs_dir)
 
+    @property
+    def traceparent(self) -> str | None:
+        """The trace that a run is to belong to, as programs hand it on to those that they start."""
+        return os.environ.get("TRACEPARENT")
+
     def command(self, *words: str) -> str:
         """Return a command line for people to type, in the project of this call."""
         import shlex

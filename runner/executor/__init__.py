@@ -47,6 +47,7 @@ class JobExecutor:
         *,
         plan: RunPlan,
         run_id: str,
+        trace_id: str = "",
         warehouse: Warehouse,
         build_step: BuildStep,
         emit: Callable[[Event], None],
@@ -60,6 +61,7 @@ class JobExecutor:
         self._surroundings = Surroundings(
             plan=plan,
             run_id=run_id,
+            trace_id=trace_id,
             warehouse=warehouse,
             build_step=build_step,
             emit=emit,
@@ -148,7 +150,8 @@ class JobExecutor:
 
     def _finish(self, run: JobRun, *, cancelled: bool) -> Status:
         """Record the job and return its outcome for those that need it."""
-        record = run.record(run.status(cancelled=cancelled), self._now(), self._clock)
+        status = run.status(cancelled=cancelled)
+        record = run.record(status, self._now(), self._clock, self._surroundings.trace_id)
         run_id, job_run_id, job_id = run.pipeline_run_id, run.job_run_id, run.job.job_id
         for timing in record.step_timings:
             self._emit(StepFinished(run_id=run_id, job_run_id=job_run_id, job_id=job_id, timing=timing))

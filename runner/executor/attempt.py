@@ -38,6 +38,7 @@ class Surroundings:
 
     plan: RunPlan
     run_id: str
+    trace_id: str
     warehouse: Warehouse
     build_step: BuildStep
     emit: Callable[[Event], None]

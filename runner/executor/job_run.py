@@ -58,7 +58,9 @@ class JobRun:
             return Status.PARTIAL if self.landed else Status.FAILURE
         return Status.PARTIAL if quarantined else Status.SUCCESS
 
-    def record(self, status: Status, completed_at: datetime, clock: Callable[[], int]) -> RunRecord:
+    def record(
+        self, status: Status, completed_at: datetime, clock: Callable[[], int], trace_id: str
+    ) -> RunRecord:
         """Make the record of the finished job run."""
         timings = tuple(self._timings(status))
         return RunRecord(
@@ -66,6 +68,10 @@ class JobRun:
             job_id=self.job.job_id,
             pipeline_run_id=self.pipeline_run_id,
             group=self.job.group,
+            queue=self.job.spec.queue,
+            waits_for=self.job.waits_for,
+            needs=self.job.needs,
+            trace_id=trace_id,
             status=status,
             started_at=self.started_at,
             completed_at=completed_at,

@@ -24,7 +24,7 @@ from runner.clock import monotonic_ns, utc_now
 from runner.event_log import flush_outbox
 from runner.events import Event
 from runner.executor import incremental_reads
-from runner.ids import new_ulid
+from runner.ids import new_ulid, trace_of
 from runner.loader import Project, open_project
 from runner.locks import LockSet, acquire_all
 from runner.logs import get_logger
@@ -156,21 +156,27 @@ class PipelineRunner:
         on_event: Callable[[Event], None] | None = None,
         releases: Mapping[str, Release] | None = None,
         notify: bool = True,
+        traceparent: str | None = None,
     ) -> PipelineRun:
         """Run a pipeline or a job and return its record; failures are data, see `PipelineRun.raise_for_status`.
 
         `max_workers` caps the run and overrides its stages; `params` are texts as after `--set`; `as_of` is the run's
         logical time (UTC, default now); `on_event` is told of every event on the event loop; `releases` say per job
         what a rescore treats as absent; `notify=False`: no message is ever owed to people for this run (see
-        `notifier`). Cancelling the caller's scope cancels the run: it is recorded, then the
-        cancellation goes on.
+        `notifier`); `traceparent` is the W3C header of a trace that the run is to belong to, else it has one of its
+        own. Cancelling the caller's scope cancels the run: it is recorded, then the cancellation goes on.
 
         Raises before anything ran: `ConfigurationError`, `UsageError`, `TableMismatch`, `HeldByAnother`, and
         `WarehouseError` when the warehouse cannot be opened.
         """
         plan_run = partial(self.plan, name, params=params, as_of=as_of, max_workers=max_workers)
         return await self._run(
-            plan_run, fail_fast=fail_fast, on_event=on_event, releases=releases, notify=notify
+            plan_run,
+            fail_fast=fail_fast,
+            on_event=on_event,
+            releases=releases,
+            notify=notify,
+            traceparent=traceparent,
         )
 
     async def retry(
@@ -181,6 +187,7 @@ class PipelineRunner:
         params: Mapping[str, str] | None = None,
         fail_fast: bool = False,
         on_event: Callable[[Event], None] | None = None,
+        traceparent: str | None = None,
     ) -> PipelineRun | None:
         """Run what a run owes: its jobs that failed, crashed, were cancelled or skipped, and nothing else.
 
@@ -200,7 +207,7 @@ class PipelineRunner:
             plan = self.plan(found.pipeline_id, params=given, as_of=found.as_of, max_workers=max_workers)
             return retry_plan(plan, found)
 
-        return await self._run(plan_run, fail_fast=fail_fast, on_event=on_event)
+        return await self._run(plan_run, fail_fast=fail_fast, on_event=on_event, traceparent=traceparent)
 
     async def _run(
         self,
@@ -210,6 +217,7 @@ class PipelineRunner:
         on_event: Callable[[Event], None] | None,
         releases: Mapping[str, Release] | None = None,
         notify: bool = True,
+        traceparent: str | None = None,
     ) -> PipelineRun:
         """Run what `plan_run` (in a worker thread) returns, as `run` says."""
         asked_ns = monotonic_ns()
@@ -239,6 +247,7 @@ class PipelineRunner:
                 releases=releases,
                 notify=notify,
                 setup_ms=round((monotonic_ns() - asked_ns) / 1e6, 3),
+                trace=trace_of(traceparent),
                 version=__version__,
             )
             return await execution.run(self.store, [on_event] if on_event else [])
@@ -274,6 +283,7 @@ def run_pipeline(
     max_workers_override: int | None = None,
     params: Mapping[str, str] | None = None,
     as_of: datetime | None = None,
+    traceparent: str | None = None,
     **settings: Any,
 ) -> PipelineRun:
     """Run a pipeline (or job) from a script, synchronously. `settings` override those of the project.
@@ -283,7 +293,13 @@ def run_pipeline(
 
     async def execute() -> PipelineRun:
         async with PipelineRunner.open(Settings.load(project, **settings)) as pipelines:
-            return await pipelines.run(name, max_workers=max_workers_override, params=params, as_of=as_of)
+            return await pipelines.run(
+                name,
+                max_workers=max_workers_override,
+                params=params,
+                as_of=as_of,
+                traceparent=traceparent,
+            )
 
     return anyio.run(execute)
 

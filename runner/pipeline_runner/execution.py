@@ -18,6 +18,8 @@ from runner.event_log import add_to_outbox
 from runner.events import Event, JobFinished, Noticed, RunStarted
 from runner.executor import JobExecutor
 from runner.graph import JobGraph
+from runner.ids import Trace
+from runner.memory import peak_memory_bytes
 from runner.pipeline_runner.build import step_builder
 from runner.pipeline_runner.places import outbox_dir
 from runner.pipeline_runner.tables import sentence
@@ -52,6 +54,7 @@ class Execution:
         notify: bool = True,
         releases: Mapping[str, Release] | None = None,
         setup_ms: float,
+        trace: Trace,
         version: str,
     ) -> None:
         self.run_id = run_id
@@ -65,6 +68,7 @@ class Execution:
         self._notify = notify
         self._releases = releases or {}
         self._setup_ms = setup_ms
+        self._trace = trace
         self._started_at = utc_now()
         self._started_ns = monotonic_ns()
         self._version = version
@@ -102,14 +106,29 @@ class Execution:
             with scope, time_limit(f"run {self._plan.name}", self._settings.timeouts.run):
                 await self._work(recorder)
         except (anyio.get_cancelled_exc_class(), UncleanCancel):
-            await recorder.finish(duration_ms=self._elapsed_ms(), status=Status.CANCELLED)
+            await self._finish(recorder, status=Status.CANCELLED)
             raise
         except RunPipelineError as error:
             errors.append(ErrorInfo.of(error))
         except Exception:
-            await recorder.finish(duration_ms=self._elapsed_ms(), status=Status.FAILURE)
+            await self._finish(recorder, status=Status.FAILURE)
             raise
-        return await recorder.finish(duration_ms=self._elapsed_ms(), errors=errors)
+        return await self._finish(recorder, errors=errors)
+
+    async def _finish(
+        self, recorder: Recorder, *, status: Status | None = None, errors: Sequence[ErrorInfo] = ()
+    ) -> PipelineRun:
+        return await recorder.finish(
+            duration_ms=self._elapsed_ms(),
+            status=status,
+            errors=errors,
+            peak_memory_bytes=self._peak_memory_bytes(),
+        )
+
+    def _peak_memory_bytes(self) -> int | None:
+        """The peak of this process, or of its largest worker if that held more."""
+        here = peak_memory_bytes()
+        return here and max(here, self._processes.peak_memory_bytes if self._processes else 0)
 
     async def _work(self, recorder: Recorder) -> None:
         await self._apply_changes(recorder)
@@ -117,6 +136,7 @@ class Execution:
         executor = JobExecutor(
             plan=self._plan,
             run_id=self.run_id,
+            trace_id=self._trace.trace_id,
             warehouse=self._warehouse,
             build_step=step_builder(self._settings, self._threads, self._processes),
             emit=recorder.emit,
@@ -153,6 +173,10 @@ class Execution:
             job_id=job.job_id,
             pipeline_run_id=self.run_id,
             group=job.group,
+            queue=job.spec.queue,
+            waits_for=job.waits_for,
+            needs=job.needs,
+            trace_id=self._trace.trace_id,
             status=Status.SKIPPED,
             completed_at=utc_now(),
             errors=(ErrorInfo(category="skipped", message=reason),),
@@ -169,11 +193,18 @@ class Execution:
         return writer
 
     def _started(self) -> RunStarted:
+        jobs = self._plan.jobs
         return RunStarted(
             run_id=self.run_id,
             timestamp=self._started_at,
             name=self._plan.name,
-            jobs=tuple((job.job_id, job.group) for job in self._plan.jobs),
+            jobs=tuple((job.job_id, job.group) for job in jobs),
+            queues={job.job_id: job.spec.queue for job in jobs},
+            waits_for={job.job_id: job.waits_for for job in jobs if job.waits_for},
+            needs={job.job_id: job.needs for job in jobs if job.needs},
+            barriers={barrier.barrier_id: barrier.members for barrier in self._plan.barriers},
+            trace_id=self._trace.trace_id,
+            parent_span_id=self._trace.parent_span_id,
             max_workers=self._plan.max_workers,
             as_of=self._plan.as_of,
             params=self._plan.given,

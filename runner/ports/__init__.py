@@ -240,6 +240,10 @@ class FunctionProcesses(Protocol):
     def workers(self) -> int:
         """How many batches can be worked on at once."""
 
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The most memory that one of them has held, as far as is known by the batches that are done."""
+
     def submit(self, call: ProcessCall, batch: Batch) -> SubmittedBatch:
         """Queue a batch for the next free process; does not block. One step gives the same `call` with each batch."""
 

@@ -32,9 +32,10 @@ class ProcessCall:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """Some of what became of one batch, in order: rows, or input rows that failed (position and reason), or, at the
-    end, the nanoseconds that the process has worked on it.
+    end, the nanoseconds that the process has worked on it, and the most memory that it has held.
     """
 
     batch: Batch | None = None
     failures: tuple[tuple[int, str], ...] = field(default=())
     busy_ns: int = 0
+    peak_memory_bytes: int = 0

@@ -33,6 +33,7 @@ class ProcessPool:
 
     def __init__(self, *, project: Path, package: str, workers: int) -> None:
         self.workers = workers
+        self.peak_memory_bytes = 0
         self._place = (project, package)
         self._limiter = anyio.CapacityLimiter(WAITING_STEPS)
         self._changed = threading.Condition()
@@ -136,6 +137,9 @@ class ProcessPool:
 
     def _hand_on(self, process: WorkerProcess, task: Task, piece: Piece) -> None:
         """Give a piece to its step. While that waits, the process does not count as working."""
+        if piece.peak_memory_bytes > self.peak_memory_bytes:
+            with self._changed:
+                self.peak_memory_bytes = max(self.peak_memory_bytes, piece.peak_memory_bytes)
         if not task.crowded:
             task.put(piece)
             return

@@ -176,4 +176,6 @@ def _piece(kind: bytes, body: memoryview) -> Piece:
         return Piece(batch=Batch(len(value), rows=value))
     if kind == wire.COLUMNS:
         return Piece(batch=Batch(value[0], columns=value[1]))
-    return Piece(failures=tuple(value)) if kind == wire.FAILURES else Piece(busy_ns=value)
+    if kind == wire.FAILURES:
+        return Piece(failures=tuple(value))
+    return Piece(busy_ns=value[0], peak_memory_bytes=value[1])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from runner.errors import FunctionFailed
 from runner.functions import Drained, Function, call_batch, drain_rows, load_function, load_package
+from runner.memory import peak_memory_bytes
 from runner.processes import wire
 from runner.types import Column, RowEncoder, SchemaMismatch
 from runner.types.shapes import decode_arrow
@@ -151,7 +152,12 @@ def _work(channel: socket.socket, number: int, outputs: Iterator[tuple[bytes, An
         except Exception as error:  # noqa: BLE001 - it is raised again in the runner
             kind, body = wire.ERROR, wire.error_bytes(error)
         busy += perf_counter_ns() - began
-        wire.send(channel, kind, number, wire.pickled(busy) if kind == wire.DONE else body)
+        wire.send(channel, kind, number, _end(busy) if kind == wire.DONE else body)
+
+
+def _end(busy_ns: int) -> bytes:
+    """Return what ends a batch: how long it took, and the most memory that this process has held."""
+    return wire.pickled((busy_ns, peak_memory_bytes() or 0))
 
 
 def main(descriptor: int) -> None:

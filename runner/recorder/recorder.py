@@ -105,7 +105,12 @@ class Recorder:
             raise self.error
 
     async def finish(
-        self, *, duration_ms: float, status: Status | None = None, errors: Sequence[ErrorInfo] = ()
+        self,
+        *,
+        duration_ms: float,
+        status: Status | None = None,
+        errors: Sequence[ErrorInfo] = (),
+        peak_memory_bytes: int | None = None,
     ) -> PipelineRun:
         """End the run: emit `RunFinished`, write everything and the summary, and return the run.
 
@@ -125,6 +130,7 @@ class Recorder:
                     run_id=self._run_id,
                     status=_status(status if self.error is None else None, jobs, problems),
                     duration_ms=duration_ms,
+                    peak_memory_bytes=peak_memory_bytes,
                     errors=problems,
                 )
             )

@@ -24,6 +24,13 @@ _IDS = frozenset(
         "group",
         "jobs",
         "retry_of",
+        "queue",
+        "queues",
+        "waits_for",
+        "needs",
+        "barriers",
+        "trace_id",
+        "parent_span_id",
     )
 )
 """Fields of ids, which are checked against a pattern and tie records together: not for redaction."""

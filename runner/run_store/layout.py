@@ -45,13 +45,13 @@ def time_of(run_id: str) -> datetime:
 
 
 def encode_summary(run: PipelineRun, jobs: Sequence[str]) -> bytes:
-    """Return `run.json`: a member a line, jobs last, a job a line, so that lists need only its head.
+    """Return `run.json`: a member a line, a job a line, and last what goes with the jobs: lists need only the head.
 
     `jobs` are the records of `run.jobs` as JSON text.
     """
     head = json.dumps(json.loads(dumps(run.to_dict(jobs=False))), indent=2).removesuffix("\n}")
     lines = ",".join(f"\n    {job}" for job in jobs) + "\n  " if jobs else ""
-    return f"{head},{_JOBS_MEMBER}{lines}]\n}}\n".encode("ascii")
+    return f'{head},{_JOBS_MEMBER}{lines}],\n  "barriers": {dumps(run.barriers)}\n}}\n'.encode("ascii")
 
 
 def has_head(content: bytes) -> bool:

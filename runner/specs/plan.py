@@ -49,6 +49,11 @@ class PlannedJob:
         """The job's id."""
         return self.spec.job_id
 
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """The nodes that it comes after."""
+        return (*self.needs, *(node for node in self.after if node not in self.needs))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Barrier:

@@ -113,8 +113,14 @@ def test_rows_of_a_run() -> None:
     )
     events: list[Event] = [
         RunStarted(
-            run_id="R", timestamp=AT, name="daily", jobs=(("form_obs", "daily"),), max_workers=4, as_of=AT
-        ),
+            run_id="R",
+            timestamp=AT,
+            name="daily",
+            jobs=(("form_obs", "daily"),),
+            max_workers=4,
+            as_of=AT,
+            trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        ),  # fmt: skip
         JobStarted(**job, group="daily", queue_ms=2),
         StepProgress(**job, step_id="read_me", rows=5),
         StepFinished(**job, timing=StepTiming(step_id="read_me", op="read", status=Status.FAILURE)),
@@ -144,7 +150,8 @@ def test_rows_of_a_run() -> None:
     assert [row["event_id"] for row in rows] == [event.event_id for event in durable]
     assert {row["timestamp"] for row in rows} == {AT}
     assert {row["correlation_id"] for row in rows} == {"R"}
-    assert {row["trace_id"] for row in rows} == {None}
+    assert {row["trace_id"] for row in rows} == {"4bf92f3577b34da6a3ce929d0e0e4736"}
+    assert {row["trace_id"] for row in events_to_rows(events[1:])} == {None}
     payloads = [json.loads(row["payload"]) for row in rows]
     assert payloads[1] == {"group": "daily", "queue_ms": 2}
     assert payloads[4] == {"batch": 0, "rows": {"derived.observations": 429}}

@@ -32,7 +32,18 @@ ERROR = ErrorInfo(category="unavailable", message="gone", type="WarehouseUnavail
 
 ONE_OF_EACH: list[Event] = [
     RunStarted(
-        run_id="R", name="daily", jobs=(("a", "daily/x"), ("b", "")), max_workers=None, as_of=AT, pid=7
+        run_id="R",
+        name="daily",
+        jobs=(("a", "daily/x"), ("b", "")),
+        max_workers=None,
+        as_of=AT,
+        queues={"a": "default", "b": "nightly"},
+        waits_for={"b": ("daily/x", "a")},
+        needs={"b": ("a",)},
+        barriers={"daily/x": ("a",)},
+        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        parent_span_id="00f067aa0ba902b7",
+        pid=7,
     ),
     JobStarted(run_id="R", job_run_id="J", job_id="a", group="daily/x", queue_ms=1.5),
     StepProgress(run_id="R", job_run_id="J", job_id="a", step_id="read_me", rows=10_000),
@@ -48,7 +59,7 @@ ONE_OF_EACH: list[Event] = [
     Noticed(
         run_id="R", level="warning", code="incremental.ineffective", message="…", details={"keys": ["x"]}
     ),
-    RunFinished(run_id="R", status=Status.PARTIAL, duration_ms=3.25, errors=(ERROR,)),
+    RunFinished(run_id="R", status=Status.PARTIAL, duration_ms=3.25, peak_memory_bytes=7, errors=(ERROR,)),
 ]
 
 
@@ -69,6 +80,21 @@ def test_an_event_comes_back_from_its_json(event: Event) -> None:
 def test_members_of_a_newer_version_are_ignored(event: Event) -> None:
     """An older runner reads what it knows."""
     assert from_dict({**to_dict(event), "since_version_9": {"x": 1}}) == event
+
+
+def test_the_start_of_an_old_run_is_read() -> None:
+    """As version 1 wrote it: what it did not know stays empty."""
+    old = json.loads(
+        """{"event_type":"run.started","run_id":"01KH4SATJ0ZZZZZZZZZZZZZZZZ",
+        "event_id":"01KH4SATJ1ZZZZZZZZZZZZZZZZ","timestamp":"2026-02-12T06:00:00.000000Z","name":"shop",
+        "jobs":[["load_orders","shop/load"]],"max_workers":null,"as_of":"2026-02-12T06:00:00.000000Z",
+        "params":{},"retry_of":null,"rescore":false,"notify":true,"setup_ms":69.1,"version":"0.1.0",
+        "host":"example","pid":77}"""
+    )
+    started = from_dict(old)
+    assert isinstance(started, RunStarted)
+    assert (started.queues, started.waits_for, started.needs, started.barriers) == ({}, {}, {}, {})
+    assert (started.trace_id, started.parent_span_id) == ("", "")
 
 
 def test_one_field_can_be_left_out() -> None:

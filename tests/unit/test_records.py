@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -51,6 +52,10 @@ def test_records_come_back_from_their_json() -> None:
         job_id="form_obs_intake_01",
         pipeline_run_id="R",
         group="daily/formation",
+        queue="nightly",
+        waits_for=("daily/ingest", "form_me_intake_01"),
+        needs=("form_me_intake_01",),
+        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
         status=Status.PARTIAL,
         started_at=AT,
         completed_at=AT,
@@ -77,7 +82,10 @@ def test_records_come_back_from_their_json() -> None:
         max_workers=4,
         as_of=AT,
         errors=(ErrorInfo(category="timeout", message="run stopped"),),
+        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        peak_memory_bytes=123_456_789,
         jobs=(full, job()),
+        barriers={"daily/ingest": ("a", "b")},
     )
     assert PipelineRun.from_dict(json.loads(json.dumps(run.to_dict()))) == run
 
@@ -85,7 +93,8 @@ def test_records_come_back_from_their_json() -> None:
 def test_empty_parts_of_a_record_are_left_out() -> None:
     """Requirement 1.3: no step_timings and no indicators where there are none."""
     data = job().to_dict()
-    assert {"step_timings", "performance_indicators", "warehouse"}.isdisjoint(data)
+    left_out = {"waits_for", "needs", "step_timings", "performance_indicators", "warehouse"}
+    assert left_out.isdisjoint(data)
     assert data["status"] == "success"
     assert data["errors"] == []
     assert "rows_read" not in StepTiming(step_id="w", op="write", rows_written=0).to_dict()
@@ -108,6 +117,22 @@ def test_old_records_load() -> None:
     assert record.errors == (ErrorInfo(category="unknown", message="boom"),)
     assert (record.started_at, record.completed_at) == (AT, None)
     assert (record.rows_read, record.step_timings, record.performance_indicators) == (0, (), None)
+    assert (record.queue, record.waits_for, record.needs, record.trace_id) == ("", (), (), "")
+
+
+def test_old_runs_load() -> None:
+    """What runs of version 1 did not tell is not known: no order, no trace, no memory."""
+    old = {
+        "schema": PIPELINE_RUN_SCHEMA,
+        "pipeline_run_id": "R",
+        "pipeline_id": "daily",
+        "status": "success",
+        "started_at": "2026-02-12T06:00:00.000000Z",
+        "jobs": [{"run_id": "J", "job_id": "a", "status": "success"}],
+    }
+    run = PipelineRun.from_dict(old)
+    assert (run.barriers, run.trace_id, run.peak_memory_bytes) == ({}, "", None)
+    assert PipelineRun.from_dict(run.to_dict()) == run
 
 
 @pytest.mark.parametrize("status", ["done", "", None, 1])
@@ -127,7 +152,7 @@ def test_a_naive_time_has_no_place_in_a_record() -> None:
 
 def test_a_run_without_its_jobs_still_counts_their_rows() -> None:
     """In lists of runs, and after a round trip of what they print."""
-    run = run_of(job("a", rows=60), job("b", rows=5))
+    run = replace(run_of(job("a", rows=60), job("b", rows=5)), barriers={"daily/x": ("a", "b")})
     short = run.without_jobs()
     assert (short.jobs, short.rows_read, short.rows_written) == ((), 65, 65)
     assert short.to_dict(jobs=False) == run.to_dict(jobs=False)
@@ -139,9 +164,9 @@ def test_the_form_of_a_run() -> None:
     """`-o json` prints this: DESIGN.md, Command line."""
     data = run_of(job()).to_dict()
     assert data["schema"] == PIPELINE_RUN_SCHEMA
-    assert list(data)[-1] == "jobs"
+    assert list(data)[-2:] == ["jobs", "barriers"]
     assert data["started_at"] == "2026-02-12T06:00:00.000000Z"
-    assert "jobs" not in run_of(job()).to_dict(jobs=False)
+    assert {"jobs", "barriers"}.isdisjoint(run_of(job()).to_dict(jobs=False))
 
 
 @pytest.mark.parametrize(

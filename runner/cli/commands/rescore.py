@@ -75,7 +75,13 @@ def command(
     confirm(invocation, scope_text(scope), yes=yes)
 
     async def work(pipelines: PipelineRunner, on_event: OnEvent) -> PipelineRun:
-        return await pipelines.run(job, params=given, on_event=on_event, releases={job: release})
+        return await pipelines.run(
+            job,
+            params=given,
+            on_event=on_event,
+            releases={job: release},
+            traceparent=invocation.traceparent,
+        )
 
     return execute(invocation, work)
 

@@ -63,6 +63,7 @@ def command(
             params=given,
             fail_fast=fail_fast,
             on_event=on_event,
+            traceparent=invocation.traceparent,
         )
         if retried is None:
             raise AssertionError(f"{what} has ended, and owed something a moment ago")

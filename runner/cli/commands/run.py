@@ -88,6 +88,7 @@ def command(
             fail_fast=fail_fast,
             on_event=on_event,
             notify=not no_notify,
+            traceparent=invocation.traceparent,
         )
 
     return execute(invocation, work)

@@ -90,7 +90,7 @@ def test_step_status(
     run, clock = job_run(started=started, landed=landed)
     if failed:
         run.fail(ERROR, failed)
-    record = run.record(run.status(cancelled=cancelled), STARTED, clock)
+    record = run.record(run.status(cancelled=cancelled), STARTED, clock, "")
     assert tuple(timing.status.value for timing in record.step_timings) == expected
 
 
@@ -102,9 +102,10 @@ def test_the_record_says_everything() -> None:
     clock.pass_ms(70)
     run.meter.enter(None)
 
-    record = run.record(Status.PARTIAL, STARTED, clock)
+    record = run.record(Status.PARTIAL, STARTED, clock, "4bf9")
 
     assert (record.run_id, record.pipeline_run_id, record.job_id, record.group) == ("JR", "R", "job", "group")
+    assert (record.queue, record.trace_id) == ("default", "4bf9")
     assert (record.duration_ms, record.queue_ms) == (100, 12.346)
     assert (record.rows_read, record.rows_written, record.rows_quarantined) == (3, 2, 1)
     assert [(t.duration_ms, t.busy_ms, t.rows_read, t.rows_written) for t in record.step_timings] == [
