@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio.to_thread
 import pyarrow as pa
@@ -26,7 +27,15 @@ from runner.ports import LandingResult, WriteTarget
 from runner.warehouses.bigquery.service import TRIES
 from runner.warehouses.bigquery.writer import INLINE_ROWS
 from tests.bigquery_lab import open_lab, sent
-from tests.servers.bigquery import AnswerFault, BigQueryProcess, BigQueryProject, Fault, Figures, JobFault
+from tests.servers.bigquery import (
+    AnswerFault,
+    BigQueryProcess,
+    BigQueryProject,
+    Die,
+    Fault,
+    Figures,
+    JobFault,
+)
 from tests.warehouse_lab import EVENTS, Lab, batch_of, landing_of
 
 pytestmark = pytest.mark.asyncio
@@ -34,8 +43,8 @@ pytestmark = pytest.mark.asyncio
 MANY = INLINE_ROWS + 100
 """So many rows that they come by a load job."""
 UPSERT = WriteTarget(step_id="write", table=EVENTS, mode="upsert", key=EVENTS.key)
-SENDING = {"method": "POST", "contains": "/jobs?"}
-LANDING = {"type": "query", "contains": "COMMIT TRANSACTION"}
+SENDING: dict[str, Any] = {"method": "POST", "contains": "/jobs?"}
+LANDING: dict[str, Any] = {"type": "query", "contains": "COMMIT TRANSACTION"}
 
 PASSING: list[tuple[str, list[Fault], int]] = [
     ("503 twice", [AnswerFault(503, times=2, **SENDING)], 3),
@@ -82,7 +91,7 @@ async def test_a_landing_of_many_rows_survives_lost_answers_of_the_load_and_of_t
         assert await lab.warehouse.count_matching(EVENTS, ()) == MANY
 
 
-FATAL: list[tuple[Fault, type[WarehouseError], str, ExitCode, str, int]] = [
+FATAL: list[tuple[AnswerFault | JobFault, type[WarehouseError], str, ExitCode, str, int]] = [
     (
         AnswerFault(503, times=None, **SENDING),
         WarehouseUnavailable, "unavailable", ExitCode.COULD_NOT_TELL, "injected", TRIES,
@@ -143,7 +152,7 @@ FATAL: list[tuple[Fault, type[WarehouseError], str, ExitCode, str, int]] = [
 async def test_what_does_not_pass_lands_nothing_and_says_why(
     bigquery_project: BigQueryProject,
     tmp_path: Path,
-    fault: Fault,
+    fault: AnswerFault | JobFault,
     kind: type[WarehouseError],
     category: str,
     code: ExitCode,
@@ -187,7 +196,7 @@ async def test_work_past_its_limit_is_ended_on_the_server_and_can_be_repeated(
 @pytest.mark.parametrize("die", ["before", "after"])
 @pytest.mark.parametrize("what", [{"type": "load"}, LANDING], ids=["load", "script"])
 async def test_a_server_that_goes_in_the_middle_of_a_landing(
-    private_bigquery: Callable[[], BigQueryProcess], tmp_path: Path, what: dict[str, str], die: str
+    private_bigquery: Callable[[], BigQueryProcess], tmp_path: Path, what: dict[str, Any], die: Die
 ) -> None:
     """It comes back, and the writer lands what it still has: once, also if the work had been done."""
     process = await on_server(private_bigquery)

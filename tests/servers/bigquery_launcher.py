@@ -19,6 +19,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,8 @@ errors.STATUSES |= {
 }
 
 _TICK = 0.01
+MESSAGE_ROWS = 4096
+"""Rows of one answer of the Storage Read API."""
 _lock = threading.Lock()
 _faults: dict[str, list[Fault]] = {}
 _requests: dict[str, list[dict[str, Any]]] = {}
@@ -255,7 +259,36 @@ def _read_rows(request: Any, read_rows: Any = read.read_rows) -> Any:
         yield message
 
 
+class _InMessages:
+    """A cursor, or a relation of it, whose rows come as Arrow in messages as small as the service's."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def sql(self, text: str) -> _InMessages:
+        return _InMessages(self._wrapped.sql(text))
+
+    def to_arrow_reader(self) -> Any:
+        return self._wrapped.to_arrow_reader(MESSAGE_ROWS)
+
+
+class _Messages:
+    """The emulator's module `database`, for those who read."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(database, name)
+
+    @contextmanager
+    def cursor(self) -> Iterator[_InMessages]:
+        with database.cursor() as cursor:
+            yield _InMessages(cursor)
+
+
 read.create_session, read.read_rows = _create_session, _read_rows
+read.database = _Messages()
 
 
 # --- HTTP -----------------------------------------------------------------------------------------------------------

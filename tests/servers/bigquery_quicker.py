@@ -57,7 +57,7 @@ class JobStore:
             found = self._jobs.get(project, {}).get(job_id)
         return Job.model_validate_json(found[1]) if found else None
 
-    def list(
+    def found(
         self,
         project: str,
         states: list[str] | None = None,
@@ -68,7 +68,7 @@ class JobStore:
         """Return the jobs of a project, newest first. `least`, `greatest`: of their creation."""
         with _lock:
             jobs = [job for job, _ in self._jobs.get(project, {}).values()]
-        found = [
+        chosen = [
             job
             for job in jobs
             if job.statistics.parentJobId == parent
@@ -76,8 +76,8 @@ class JobStore:
             and (least is None or int(job.statistics.creationTime) >= least)
             and (greatest is None or int(job.statistics.creationTime) <= greatest)
         ]
-        found.sort(key=lambda job: job.jobReference.jobId)
-        return sorted(found, key=lambda job: int(job.statistics.creationTime), reverse=True)
+        chosen.sort(key=lambda job: job.jobReference.jobId)
+        return sorted(chosen, key=lambda job: int(job.statistics.creationTime), reverse=True)
 
     def unfinished(self) -> list[Job]:
         """Return the jobs of all projects that are not done."""
@@ -124,7 +124,7 @@ def keep_jobs_in_memory() -> JobStore:
     """Replace the emulator's store of jobs."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     jobs = JobStore(settings.data_dir / "jobs.jsonl")
-    store.save, store.load, store.list_ = jobs.save, jobs.load, jobs.list
+    store.save, store.load, store.list_ = jobs.save, jobs.load, jobs.found
     return jobs
 
 
