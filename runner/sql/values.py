@@ -72,7 +72,8 @@ def _numeric(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise TypeError
     number = Decimal(str(value))
-    if not number.is_finite() or abs(number) >= NUMERIC_BOUND or number != nine_decimals(number):
+    # abs() would round to the 28 digits of the context.
+    if not number.is_finite() or number.copy_abs() >= NUMERIC_BOUND or number != nine_decimals(number):
         raise ValueError
     return number
 

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from runner.errors import ConfigurationError, WarehouseError
 from runner.ports import ReadQuery
 from runner.specs import Filter
+from runner.sql import typed_value
 from runner.testing.memory_tables import to_rows
 from tests.contract.conftest import OpenLab
-from tests.warehouse_lab import EVENTS, TYPES, at, batch_of, where
+from tests.warehouse_lab import EVENTS, PAIR_TARGET, PAIRS, TYPES, at, batch_of, incremental, where
 
 pytestmark = pytest.mark.asyncio
 
@@ -51,6 +52,66 @@ async def test_filters_are_typed_by_the_column_and_null_matches_none(
         await lab.fill(EVENTS, *ROWS)
         assert await lab.rows(EVENTS, "id", filters=tuple(filters)) == [(key,) for key in expected]
         assert await lab.warehouse.count_matching(EVENTS, filters) == len(expected)
+
+
+VALUES: dict[str, tuple[Any, Any, Any]] = {
+    "i": (-(2**63), "9007199254740993", 2**63 - 1),
+    "f": (-1.5, "0.1", 1e300),
+    "n": (
+        "-0.000000001",
+        Decimal("12345678901234567890123456789.123456789"),
+        "99999999999999999999999999999",
+    ),
+    "t": (at(0), "2026-02-12T07:01:00.000001+01:00", at(2)),
+    "d": (date(1, 1, 1), "2026-02-12", date(9999, 12, 31)),
+}
+"""Three values of a type, in ascending order, as filters may have them."""
+
+
+@pytest.mark.parametrize("column", VALUES)
+async def test_values_are_compared_as_what_the_column_is_and_not_as_text(
+    open_lab: OpenLab, column: str
+) -> None:
+    """T12: where every parameter is a text, columns of other types fail, or compare in another order."""
+    least, middle, greatest = VALUES[column]
+    typed = [typed_value(TYPES, TYPES.column(column), value) for value in VALUES[column]]
+    async with open_lab(TYPES) as lab:
+        place = TYPES.column_names.index(column)
+        rows = [("a", typed[0]), ("b", typed[1]), ("c", typed[2]), ("null", None)]
+        await lab.fill(
+            TYPES, *((key, *[None] * (place - 1), value, *[None] * (8 - place)) for key, value in rows)
+        )
+
+        async def ids(*filters: Filter) -> str:
+            return "".join(key for (key,) in await lab.rows(TYPES, "id", filters=filters))
+
+        assert await ids(where(column, middle)) == "b"
+        assert await ids(where(column, [least, greatest], "in")) == "ac"
+        assert await ids(where(column, least, ">"), where(column, greatest, "<")) == "b"
+        assert await ids(where(column, middle, "<=")) == "ab"
+
+
+async def test_truth_is_compared_as_truth(open_lab: OpenLab) -> None:
+    async with open_lab(TYPES) as lab:
+        rows = (("yes", True), ("no", False), ("null", None))
+        await lab.fill(TYPES, *((key, *[None] * 3, value, *[None] * 4) for key, value in rows))
+        assert await lab.rows(TYPES, "id", filters=(where("b", True),)) == [("yes",)]
+        assert await lab.rows(TYPES, "id", filters=(where("b", "true", "!="),)) == [("no",)]
+
+
+async def test_a_limit_needs_no_order_and_no_certain_column(open_lab: OpenLab) -> None:
+    """T12: which rows come is then left to the engine, but so many, and each once; what is left comes next time."""
+    async with open_lab(PAIRS, PAIR_TARGET) as lab:
+        await lab.fill(PAIRS, *((f"{n}", n, None) for n in range(7)))
+        some = await lab.rows(PAIRS, "b", limit=5)
+        assert len(set(some)) == 5
+        read = incremental(PAIR_TARGET, source_key=["a", "b"], target_key=["c", "d"])
+        query = ReadQuery(source=PAIRS, columns=("b",), incremental=read, limit=5)
+        first = await lab.read(query)
+        await lab.fill(PAIR_TARGET, *((row["a"], row["b"], None) for row in first))
+        second = await lab.read(query)
+        assert [len(first), len(second)] == [5, 2]
+        assert sorted(row["b"] for row in (*first, *second)) == list(range(7))
 
 
 async def test_order_is_ascending_with_null_last_and_limit_cuts(open_lab: OpenLab) -> None:
