@@ -15,13 +15,14 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 from runner.analysis.timeline import Bar, Timeline, timeline
 from runner.records import PipelineRun
 
-WAIT_MS = 1.0
-"""A shorter wait for a slot is the engine's own time."""
+WAIT_MS = 5.0
+"""A shorter wait for a slot is the engine's own time: jobs that start together start one after the other."""
 CLOCK_MS = 5.0
 """By so much an end may seem to lie after what followed from it: places are wall time, lengths monotonic."""
 
@@ -39,7 +40,7 @@ class Segment:
     """A piece of the path. `kind`: `job` (it ran), `queue` (it waited for a slot, and nothing tells who had it), or
     `engine` (nothing of the path ran; `job_id` is the job that came next, "" at the end of the run).
 
-    `link` says how a job came to follow what stands before it.
+    `link` says how a job came to follow what stands before it, `waited_ms` how long it had waited for its slots.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Segment:
     start_ms: float
     end_ms: float
     link: Link = Link.ORDER
+    waited_ms: float = 0
 
     @property
     def duration_ms(self) -> float:
@@ -62,6 +64,7 @@ class Segment:
             "end_ms": self.end_ms,
             "duration_ms": self.duration_ms,
             "link": self.link.value,
+            "waited_ms": self.waited_ms,
         }
 
 
@@ -87,15 +90,16 @@ class CriticalPath:
 
     @property
     def behind_slots_ms(self) -> float:
-        """How long the path went by in jobs that stood in the way of one that was ready, and in waits without a name:
-        what more workers (or slots) could shorten.
+        """How long a job of the path was ready while the one before it on the path had the slot, and waits of which
+        nothing tells who had it: what more workers (or slots of a queue) can shorten.
         """
-        total = 0.0
-        for segment, following in zip(self.segments, (*self.segments[1:], None), strict=True):
-            blocks = following is not None and following.link is Link.SLOT and following.kind != "queue"
-            if segment.kind == "queue" or (segment.kind == "job" and blocks):
-                total += segment.duration_ms
-        return total
+        jobs = [segment for segment in self.segments if segment.kind == "job"]
+        behind = sum(
+            min(following.waited_ms, segment.duration_ms)
+            for segment, following in pairwise(jobs)
+            if following.link is Link.SLOT
+        )
+        return behind + self.time_of("queue")
 
     def shares(self) -> Mapping[str, float]:
         """Return for each job on the path the part (0 to 1) of the run that it ran on the path."""
@@ -119,7 +123,15 @@ class CriticalPath:
 
 def critical_path(run: PipelineRun, bars: Timeline | None = None) -> CriticalPath:
     """Return the critical path of a run. `bars`: its timeline, where it has been made already."""
-    return path_of(bars or timeline(run), {})
+    return path_of(bars or timeline(run), waits_of(run))
+
+
+def waits_of(run: PipelineRun) -> dict[str, Sequence[str]]:
+    """Return what each job and barrier of a run waits for. Jobs of old records, which do not tell, are left out."""
+    waits: dict[str, Sequence[str]] = dict(run.barriers)
+    # A record that tells what it waits for has a queue, too, also where it waits for nothing.
+    waits.update((job.job_id, job.waits_for) for job in run.jobs if job.queue)
+    return waits
 
 
 def path_of(bars: Timeline, waits_for: Mapping[str, Sequence[str]]) -> CriticalPath:
@@ -152,7 +164,10 @@ class _Walk:
             at = min(at, bar.end_ms)
             before, link = self._before(bar)
             if at > bar.start_ms:
-                yield Segment(kind="job", job_id=bar.job_id, start_ms=bar.start_ms, end_ms=at, link=link)
+                yield Segment(
+                    kind="job", job_id=bar.job_id, start_ms=bar.start_ms, end_ms=at,
+                    link=link, waited_ms=bar.queue_ms,
+                )  # fmt: skip
             at, following = min(at, bar.start_ms), bar.job_id
             if link is not Link.SLOT and bar.queue_ms >= WAIT_MS and at > bar.ready_ms:
                 yield Segment(kind="queue", job_id=bar.job_id, start_ms=bar.ready_ms, end_ms=at, link=link)

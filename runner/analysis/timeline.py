@@ -9,10 +9,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from runner.records import PipelineRun, RunRecord, Status, StepTiming
+
+_MS = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +166,7 @@ def _span(job: RunRecord, run_start: datetime, elapsed: float) -> tuple[float, f
 
 def _ms_between(earlier: datetime, later: datetime) -> float:
     """Milliseconds from one time to another; 0 where the clock was set back in between."""
-    return max(0.0, (later - earlier).total_seconds() * 1000)
+    return max(0.0, (later - earlier) / _MS)
 
 
 def _steps(timings: Sequence[StepTiming], start: float, end: float) -> Iterator[StepBar]:

@@ -59,6 +59,10 @@ class Console:
         """Whether stderr is a terminal whose lines can be drawn again."""
         return self._stderr.is_terminal and os.environ.get("TERM") != "dumb"
 
+    def can_encode(self, text: str) -> bool:
+        """Whether stdout takes these characters as they are."""
+        return self._stdout.can_encode(text)
+
     def data(self, *parts: Part) -> None:
         """Print one line of data on stdout."""
         self._write(self._stdout, self._line(self._stdout, parts) + "\n")
@@ -146,6 +150,13 @@ class _Stream:
                 self.file.flush()
         except BrokenPipeError:
             self._gone()
+
+    def can_encode(self, text: str) -> bool:
+        try:
+            text.encode(getattr(self.file, "encoding", None) or "utf-8")
+        except (UnicodeEncodeError, LookupError):
+            return False
+        return True
 
     def flush(self) -> None:
         if self.file is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
@@ -19,29 +20,67 @@ from runner.records import PipelineRun, RunRecord, Status, StepTiming
 
 JOB_HEAD = ("job", "status", "queue", "duration", "read", "written")
 STEP_HEAD = ("step", "op", "status", "share", "duration", "in", "out")
+TIMELINE_SCHEMA = "run-pipeline/timeline.v1"
+RUN_KEYS = ("pipeline_run_id", "pipeline_id", "status", "started_at", "completed_at", "max_workers")
 COSTS = {"bytes_processed": "processed", "bytes_billed": "billed", "slot_ms": "slots"}
 """Columns of steps, where the warehouse tells what its queries used."""
 EXAMPLE = """run-pipeline show
 run-pipeline show last-failed
+run-pipeline show last --gantt
 run-pipeline show 01KH4SATJ0 -o json"""
 
 
 @click.command(name="show", cls=RunnerCommand, example=EXAMPLE)
 @click.argument("run", type=RunReference(), default="last")
+@click.option("--gantt", is_flag=True, help="Its jobs as bars: waits, critical path; with -v steps, too.")
 @click.pass_obj
-def command(invocation: Invocation, run: str) -> None:
+def command(invocation: Invocation, run: str, gantt: bool) -> None:
     """Show one run: its jobs, steps, times and errors.
 
     RUN is an id, the beginning of one, `last` or `last-failed`. Reads the run store only, also while the run
-    goes on. `share` is a step's part of its job's time.
+    goes on. `share` is a step's part of its job's time. With --gantt and -o json: where each bar begins and ends, in
+    milliseconds from the start of the run, and the segments of the critical path.
     """
     store = invocation.store
     found = store.load(store.resolve(run))
+    if gantt:
+        _gantt(invocation, found)
+        return
     if invocation.output != "table":
         invocation.console.json(found.to_dict(), indent=2 if invocation.output == "json" else None)
         return
     for line in run_lines(found):
         invocation.console.data(*line)
+
+
+def _gantt(invocation: Invocation, run: PipelineRun) -> None:
+    import shutil
+
+    from runner.analysis.critical_path import critical_path
+    from runner.analysis.timeline import timeline
+    from runner.cli.gantt import ASCII, BLOCKS, gantt
+    from runner.clock import utc_now
+
+    console = invocation.console
+    bars = timeline(run, now=utc_now())
+    path = critical_path(run, bars)
+    if invocation.output != "table":
+        data: dict[str, Any] = {
+            "schema": TIMELINE_SCHEMA,
+            **{name: run.to_dict(jobs=False)[name] for name in RUN_KEYS},
+            **bars.to_dict(),
+            "critical_path": path.to_dict(),
+        }
+        console.json(data, indent=2 if invocation.output == "json" else None)
+        return
+    head: list[Part] = [
+        "run       ", Styled(run.pipeline_run_id, BOLD), f" {run.pipeline_id} ", styled_status(run.status)
+    ]  # fmt: skip
+    glyphs = BLOCKS if console.can_encode("".join(BLOCKS)) else ASCII
+    columns = shutil.get_terminal_size((100, 24)).columns
+    lines_of = gantt(bars, path, columns=columns, glyphs=glyphs, steps=invocation.verbosity > 0)
+    for line in (head, *lines_of):
+        console.data(*line)
 
 
 def run_lines(run: PipelineRun) -> Iterator[list[Part]]:
