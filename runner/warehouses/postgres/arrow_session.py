@@ -5,8 +5,7 @@ The low level of ADBC, not its DB-API: that gives a reader whose errors have los
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import adbc_driver_manager
@@ -16,9 +15,8 @@ from adbc_driver_manager import _reader
 from psycopg.conninfo import make_conninfo
 
 from runner.clock import monotonic_ns
-from runner.errors import WarehouseError
 from runner.logs import get_logger, log_statement
-from runner.warehouses.postgres.faults import DRIVER_ERRORS, ENGINE, sqlstate
+from runner.warehouses.postgres.faults import ENGINE
 from runner.warehouses.postgres.interrupts import Interrupts
 from runner.warehouses.postgres.placeholders import numbered
 from runner.warehouses.postgres.server import APPLICATION, Server
@@ -119,48 +117,14 @@ class ArrowSession:
             found.close()
         return [tuple(row.values()) for batch in batches for row in batch.to_pylist()]
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """One transaction: committed at the end, rolled back on any error. Its last statement must be one that writes:
-        COMMIT of a transaction that was aborted raises nothing and rolls back (GUARANTEES 3).
-        """
-        self.execute("BEGIN")
-        try:
-            yield
-            self._commit()
-        except BaseException:
-            self.roll_back()
-            raise
-
-    def _commit(self) -> None:
-        if (status := self.status) != "intrans":
-            raise WarehouseError(ENGINE, f"the transaction is {status}; nothing was written")
-        self.execute("COMMIT")
-
     @property
     def status(self) -> str:
         """Where the session is: `idle`, `active`, `intrans`, `inerror`."""
         return self.connection.get_option(STATUS)
 
-    def roll_back(self) -> None:
-        """Roll back, whatever happens; where that fails, the connection is not used again."""
-        try:
-            if self.status != "idle":
-                self.execute("ROLLBACK")
-        except DRIVER_ERRORS as error:
-            self.broken = True
-            _log.debug("a rollback failed; the connection is closed: %s", type(error).__name__)
-
     def is_usable(self) -> bool:
         """Tell whether the connection can be used again, as far as this is known without asking the server."""
         return not self.broken and self.status == "idle"
-
-    def name(self, application: str) -> None:
-        """Say for whom the session works from now on, in `pg_stat_activity`."""
-        if application != self.application:
-            text = "SELECT pg_catalog.set_config('application_name', :name, false)"
-            self.execute(text, {"name": application})
-            self.application = application
 
     def close(self) -> None:
         """End the connection, after a cancel that is still under way."""
@@ -181,21 +145,8 @@ def open_arrow_session(database: adbc_driver_manager.AdbcDatabase, server: Serve
     connection = adbc_driver_manager.AdbcConnection(database)
     session = ArrowSession(connection)
     try:
-        names = [f"pg_catalog.set_config('{name}', :{name}, false)" for name in server.set_up()]
-        session.execute(f"SELECT {', '.join(names)}", server.set_up())
-        _watch_for_the_client(session, server)
+        server.set_up(session)
     except BaseException:
         connection.close()
         raise
-    session.answered = False
     return session
-
-
-def _watch_for_the_client(session: ArrowSession, server: Server) -> None:
-    text = "SELECT pg_catalog.set_config('client_connection_check_interval', :interval, false)"
-    try:
-        session.execute(text, {"interval": server.check_interval})
-    except adbc_driver_manager.Error as error:
-        if sqlstate(error) != "22023":
-            raise
-        _log.warning("the server cannot look for clients that are gone")

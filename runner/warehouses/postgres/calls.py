@@ -16,7 +16,6 @@ from runner.warehouses.postgres.server import APPLICATION
 from runner.warehouses.postgres.session import Session
 
 T = TypeVar("T")
-S = TypeVar("S", Session, ArrowSession)
 
 NEARLY = 0.95
 """A query that the server cancelled after this share of its limit has met the limit, not somebody's cancel."""
@@ -38,9 +37,9 @@ class Calls:
         """Lend a psycopg connection, for short work."""
         return self.connections.session(self.application)
 
-    def arrow_session(self, *, streams: bool = False) -> AbstractAsyncContextManager[ArrowSession]:
-        """Lend an ADBC connection. `streams`: for as long as somebody reads from it."""
-        return self.connections.arrow_session(self.application, streams=streams)
+    def arrow_session(self) -> AbstractAsyncContextManager[ArrowSession]:
+        """Lend an ADBC connection, for as long as somebody reads from it."""
+        return self.connections.arrow_session()
 
     async def once(self, work: Callable[[Session], T], statement: str = "") -> T:
         """Run work on a psycopg connection. Its first statement must change nothing by itself (a query, BEGIN): on an
@@ -48,16 +47,6 @@ class Calls:
         """
         while True:
             async with self.session() as session:
-                try:
-                    return await self.on(session, lambda: _named(session, work, self.application), statement)
-                except WarehouseUnavailable:
-                    if not session.reused or session.answered:
-                        raise
-
-    async def once_arrow(self, work: Callable[[ArrowSession], T], statement: str = "") -> T:
-        """Run work on an ADBC connection, as `once` does."""
-        while True:
-            async with self.arrow_session() as session:
                 try:
                     return await self.on(session, lambda: _named(session, work, self.application), statement)
                 except WarehouseUnavailable:
@@ -104,6 +93,6 @@ class Budget:
         return None if self.limit is None else max(0.001, self.limit - self.spent)
 
 
-def _named(session: S, work: Callable[[S], T], application: str) -> T:
+def _named(session: Session, work: Callable[[Session], T], application: str) -> T:
     session.name(application)
     return work(session)

@@ -17,7 +17,7 @@ import anyio.to_thread
 from runner.settings import PostgresSettings
 from runner.warehouses.postgres.arrow_session import ArrowSession, open_arrow_session, open_database
 from runner.warehouses.postgres.refusals import connecting
-from runner.warehouses.postgres.server import Server
+from runner.warehouses.postgres.server import APPLICATION, Server
 from runner.warehouses.postgres.session import Session, open_session
 
 S = TypeVar("S", Session, ArrowSession)
@@ -68,10 +68,10 @@ class Connections:
                 await self._give(self._sessions, session)
 
     @asynccontextmanager
-    async def arrow_session(self, application: str, *, streams: bool = False) -> AsyncIterator[ArrowSession]:
-        """Lend an ADBC connection. `streams`: for as long as somebody reads from it."""
-        async with self._streams if streams else anyio.Semaphore(1), self._slots:
-            session = await self._take(self._arrow, application) or await self._opened_arrow()
+    async def arrow_session(self) -> AsyncIterator[ArrowSession]:
+        """Lend an ADBC connection, for as long as somebody reads from it."""
+        async with self._streams, self._slots:
+            session = await self._take(self._arrow, APPLICATION) or await self._opened_arrow()
             try:
                 yield session
             finally:

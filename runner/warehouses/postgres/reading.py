@@ -1,9 +1,9 @@
 """Streaming reads: bounded memory, few hops between threads, and readers that are always closed.
 
 A read is a transaction that can write nothing: its values as settings, then the query, whose rows come by COPY. The
-server's own time limits are off meanwhile: COPY lasts as long as the rows are read, and who reads may take all the time,
-also after the server has sent the last row. Only the time spent here counts (`Budget`). If the client dies, the server
-ends it (`check_interval`).
+server's own time limits are off meanwhile: COPY lasts as long as the rows are read, and who reads may take all the
+time, also after the server has sent the last row. Only the time spent here counts (`Budget`). If the client dies, the
+server ends it (`check_interval`).
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ async def _batches(
     sent on another.
     """
     while True:
-        async with calls.arrow_session(streams=True) as session:
+        async with calls.arrow_session() as session:
             reader = Reader(calls, session, statement, schema, batch_rows)
             try:
                 found = await reader.next()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from runner.errors import ConfigurationError, Problem
+from runner.logs import get_logger
 from runner.settings import PostgresSettings
+from runner.warehouses.postgres.faults import DRIVER_ERRORS, sqlstate
+
+_log = get_logger("warehouses.postgres")
 
 APPLICATION = "run-pipeline"
 NAME_LENGTH = 63
+NOT_TAKEN = "22023"
+"""The SQLSTATE of a setting that the server knows, but not with this value."""
+
 KEEPALIVE = {
     "keepalives_idle": "30",
     "keepalives_interval": "10",
@@ -30,9 +38,18 @@ _FIXED = {
     "tcp_keepalives_count": "3",
 }
 """What every session has, whatever the role, database or server says. Names of tables are always qualified; with no
-schema of others in `search_path` nobody's function or operator comes before the engine's (CVE-2018-1058). The server, too,
-notices after a minute that a client's network has gone silent, and gives up its transaction.
+schema of others in `search_path` nobody's function or operator comes before the engine's (CVE-2018-1058). The server,
+too, notices after a minute that a client's network has gone silent, and gives up its transaction.
 """
+
+
+class _Session(Protocol):
+    """What is set up, by either driver."""
+
+    answered: bool
+
+    def execute(self, text: str, values: Mapping[str, Any] | None = None) -> object:
+        """Send one statement."""
 
 
 class Server:
@@ -66,18 +83,27 @@ class Server:
             "application_name": application,
         }
 
-    def set_up(self) -> dict[str, str]:
-        """Return the settings of a new session, by name. Those of a timeout are in milliseconds, 0: none."""
-        return {
+    def set_up(self, session: _Session) -> None:
+        """Give a new session its settings. Blocks. Raises what the driver raises."""
+        settings = {
             **_FIXED,
             "statement_timeout": milliseconds(self.time_limit),
             "idle_in_transaction_session_timeout": milliseconds(self.settings.idle_in_transaction_timeout),
         }
+        calls = [f"pg_catalog.set_config('{name}', :{name}, false)" for name in settings]
+        session.execute(f"SELECT {', '.join(calls)}", settings)
+        self._watch_for_the_client(session)
+        session.answered = False
 
-    @property
-    def check_interval(self) -> str:
-        """How often the server looks for the client of a running query, in milliseconds; not every server can."""
-        return milliseconds(self.settings.check_interval)
+    def _watch_for_the_client(self, session: _Session) -> None:
+        """Have the server end a query whose client is gone: without this it goes on after a kill (GUARANTEES 12)."""
+        text = "SELECT pg_catalog.set_config('client_connection_check_interval', :interval, false)"
+        try:
+            session.execute(text, {"interval": milliseconds(self.settings.check_interval)})
+        except DRIVER_ERRORS as error:
+            if sqlstate(error) != NOT_TAKEN:
+                raise
+            _log.warning("the server cannot look for clients that are gone")
 
 
 def milliseconds(seconds: float | None) -> str:

@@ -157,20 +157,8 @@ def open_session(server: Server) -> Session:
         connection.adapters.register_loader(name, TextLoader)
     session = Session(connection)
     try:
-        names = [f"pg_catalog.set_config('{name}', :{name}, false)" for name in server.set_up()]
-        session.execute(f"SELECT {', '.join(names)}", server.set_up())
-        _watch_for_the_client(session, server)
+        server.set_up(session)
     except BaseException:
         connection.close()
         raise
-    session.answered = False
     return session
-
-
-def _watch_for_the_client(session: Session, server: Server) -> None:
-    """Have the server end a query whose client is gone: without this it goes on after a kill (GUARANTEES 12)."""
-    text = "SELECT pg_catalog.set_config('client_connection_check_interval', :interval, false)"
-    try:
-        session.execute(text, {"interval": server.check_interval})
-    except psycopg.errors.InvalidParameterValue as error:
-        _log.warning("the server cannot look for clients that are gone: %s", error.diag.message_primary)
