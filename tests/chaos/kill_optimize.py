@@ -18,20 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import pyarrow as pa
 
 from runner.operations.optimize import OptimizeOptions, TableOutcome, optimize, survey
 from runner.pipeline_runner import PipelineRunner
-from runner.ports import WriteTarget
 from runner.settings import Settings
 from runner.specs import TableSpec
 from tests.cli.demo_project import environment
 from tests.engines import BigQueryEngine, DuckDBEngine, Engine, PostgresEngine
 from tests.projects import open_file
-from tests.warehouse_lab import Lab, at, table
+from tests.readings import NAME, PLAIN, fill
+from tests.warehouse_lab import Lab
 
-NAME = "lab.readings"
-PLAIN = table("readings", ["id"], id="int64!", device="string", at="timestamp", value="float64")
 LAYOUT = {
     "cluster_by": ["device", "id"],
     "partition_by": {"column": "at"},
@@ -48,14 +45,17 @@ PATIENCE_S = 20
 
 @dataclass
 class Round:
-    """What one kill led to. `moment`: milliseconds after the first change began."""
+    """What one kill led to. `moment`: milliseconds after the first change began. `left`: tables and unfinished indexes
+    that stood beside the table then.
+    """
 
     moment: float
     killed: bool
+    left: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        text = f"{'killed' if self.killed else 'over'} at {self.moment:6.0f} ms"
+        text = f"{'killed' if self.killed else 'over'} at {self.moment:6.0f} ms, left {self.left}"
         return text + "".join(f"\n    {problem}" for problem in self.problems)
 
 
@@ -109,6 +109,7 @@ class KillOptimize:
         found = Round(moment * 1000, killed)
         if (rows := self._read()) != self._rows:
             found.problems.append(f"the table is not whole after the kill: {rows}, not {self._rows}")
+        found.left = self._left_behind()
         self._optimize(dry=False)
         if (rows := self._read()) != self._rows:
             found.problems.append(f"the next optimize left other rows: {rows}, not {self._rows}")
@@ -122,24 +123,13 @@ class KillOptimize:
     # --- the table ---
 
     def _fill(self) -> None:
-        rows = ROWS[self._kind]
-        numbers = range(rows)
-        batch = pa.RecordBatch.from_pydict(
-            {
-                "id": pa.array(numbers, pa.int64()),
-                "device": pa.array([f"d{n * 7919 % 1000}" for n in numbers], pa.string()),
-                "at": pa.array([at(n % 5000) for n in numbers], pa.timestamp("us", "UTC")),
-                "value": pa.array([None if n % 10 == 0 else n / 2 for n in numbers], pa.float64()),
-            }
-        )
-
-        async def fill() -> None:
+        async def work() -> None:
             async with PipelineRunner.open(self._settings()) as pipelines:
                 lab = Lab(await pipelines.open_warehouse(), self._kind)
                 await lab.prepare(PLAIN)
-                await lab.land(WriteTarget(step_id="fill", table=PLAIN, mode="append", key=()), batch)
+                await fill(lab, ROWS[self._kind])
 
-        anyio.run(fill)
+        anyio.run(work)
 
     def _reset(self) -> None:
         """Bring the table back to where it has no layout."""
@@ -190,7 +180,12 @@ class KillOptimize:
         raise TypeError(type(self._engine))
 
     def _left_behind(self) -> list[str]:
-        return [name for name in self._tables() if name != "readings" and "__backup_" not in name]
+        """Return what an optimize leaves only when it is killed."""
+        left = [name for name in self._tables() if name != "readings" and "__backup_" not in name]
+        if isinstance(self._engine, PostgresEngine):
+            unfinished = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
+            left += [name for (name,) in self._engine.database.fetch(unfinished)]
+        return left
 
     def _indexes(self) -> list[str]:
         """Return the indexes of PostgreSQL, without that of the key."""

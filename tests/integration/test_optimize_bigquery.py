@@ -209,7 +209,12 @@ async def test_a_lost_answer_to_the_change_is_looked_up(
 
 
 @pytest.mark.parametrize(
-    "contains", ["INSERT INTO", pytest.param("bit_xor", marks=pytest.mark.chaos), "RENAME TO"]
+    "contains",
+    [
+        pytest.param("INSERT INTO", marks=pytest.mark.chaos),
+        pytest.param("bit_xor", marks=pytest.mark.chaos),
+        "RENAME TO",
+    ],
 )
 async def test_a_statement_that_fails_leaves_the_table_and_the_next_optimize_begins_anew(
     bigquery_project: BigQueryProject, tmp_path: Path, contains: str
