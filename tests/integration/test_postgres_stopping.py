@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -15,10 +16,10 @@ import psutil
 import psycopg
 import pytest
 
-from runner.errors import TimeLimitExceeded
+from runner.errors import TimeLimitExceeded, WarehouseUnavailable
 from runner.ports import ReadQuery, Statement, TableCheck
 from runner.specs import CheckSpec
-from tests.postgres_lab import ENDLESS, eventually, make_endless, open_lab
+from tests.postgres_lab import ENDLESS, eventually, make_endless, open_lab, warehouse_at
 from tests.servers.postgres import PostgresDatabase
 from tests.warehouse_lab import EVENTS, STAMP, Lab
 
@@ -172,3 +173,17 @@ async def test_rows_may_wait_for_slow_steps_longer_than_a_transaction_may_be_idl
                 found += batch.column(0).to_pylist()
                 await anyio.sleep(0.5)
         assert len(found) == 100
+
+
+async def test_a_server_that_does_not_answer_is_not_waited_for_when_it_is_cancelled(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connections are taken by the kernel
+        uri = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/x"
+        async with warehouse_at(uri, tmp_path, connect_timeout=2) as warehouse:
+            started = time.monotonic()
+            with anyio.move_on_after(0.2) as scope:
+                await warehouse.inspect([EVENTS.ref])
+            assert scope.cancelled_caught
+            assert time.monotonic() - started < 1
+            with pytest.raises(WarehouseUnavailable, match="timeout"):
+                await warehouse.inspect([EVENTS.ref])
+            assert time.monotonic() - started < 5

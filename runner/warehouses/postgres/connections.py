@@ -5,6 +5,7 @@ The loop alone keeps the books; opening and closing block and are done in thread
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -36,6 +37,32 @@ class Idle(Generic[S]):
             if session.application == application:
                 return self.sessions.pop(place)
         return self.sessions.pop() if self.sessions else None
+
+
+class Attempt:
+    """A session on its way, which is closed if nobody wants it any more. Methods block."""
+
+    def __init__(self, connect: Callable[[], Session]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._made: Session | None = None
+        self._wanted = True
+
+    def make(self) -> Session:
+        """Connect."""
+        made = self._connect()
+        with self._lock:
+            self._made = made
+            if not self._wanted:
+                made.close()
+        return made
+
+    def abandon(self) -> None:
+        """Close the session, now or as soon as it is there."""
+        with self._lock:
+            self._wanted = False
+            if self._made is not None:
+                self._made.close()
 
 
 class Connections:
@@ -106,7 +133,7 @@ class Connections:
     async def _opened(self) -> Session:
         await self._make_room()
         try:
-            return await self._connecting(partial(open_session, self.server))
+            return await self._connecting_or_cancelled()
         except BaseException:
             self._open -= 1
             raise
@@ -120,6 +147,16 @@ class Connections:
             return await self._connecting(partial(open_arrow_session, self._database, self.server))
         except BaseException:
             self._open -= 1
+            raise
+
+    async def _connecting_or_cancelled(self) -> Session:
+        """Connect, and let go at once when this is cancelled: a server that does not answer is waited for in vain."""
+        attempt = Attempt(partial(connecting, self.server, partial(open_session, self.server)))
+        try:
+            return await anyio.to_thread.run_sync(attempt.make, abandon_on_cancel=True, limiter=self.threads)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(attempt.abandon, limiter=self.threads)
             raise
 
     async def _connecting(self, connect: Callable[[], T]) -> T:
