@@ -82,12 +82,12 @@ def _report(cursor: Cursor, table: TableSpec, *, rewrite: bool) -> LayoutReport:
     )
     shape = inspect(cursor, [table.ref]).get(table.ref)
     if shape is None or shape.is_view:
-        notes = ("is a view: nothing is changed",) if shape else ()
-        return LayoutReport(table=table, exists=shape is not None, spare=spare, notes=notes)
+        about = ("is a view: nothing is changed",) if shape else ()
+        return LayoutReport(table=table, exists=shape is not None, spare=spare, notes=about)
     rows = int(cursor.execute(f"SELECT count(*) FROM {qualified(table.ref)}").fetchall()[0][0])
     if not has_row_ids(shape):
-        notes = ("has a column rowid, which hides the numbers of rows: it cannot be put in order",)
-        return LayoutReport(table=table, exists=True, rows=rows, spare=spare, notes=notes)
+        about = ("has a column rowid, which hides the numbers of rows: it cannot be put in order",)
+        return LayoutReport(table=table, exists=True, rows=rows, spare=spare, notes=about)
     changes, notes = _order(cursor, table, rows, rewrite=rewrite)
     notes += tuple(_without_meaning(table))
     return LayoutReport(table=table, exists=True, rows=rows, changes=changes, spare=spare, notes=notes)
