@@ -22,14 +22,16 @@ from runner.settings import ENV_PREFIX, Settings
 from runner.settings.sources import OWN_VARIABLES
 from runner.specs import COLUMN_TYPES, DatasetSpec, JobSpec, PipelineSpec, TableSpec
 from tests.documents import Reader, blocks, first_missing
+from tests.servers.bigquery import BigQueryProject
 from tests.servers.postgres import PostgresProcess
 from tests.warm_processes import ROOT, warm_programs
 
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 GO_TO_POSTGRESQL = DOCS / "how-to" / "go-to-postgresql.md"
+GO_TO_BIGQUERY = DOCS / "how-to" / "go-to-bigquery.md"
 IN_THE_TUTORIALS_PROJECT = [
-    *sorted(set((DOCS / "how-to").glob("*.md")) - {GO_TO_POSTGRESQL}),
+    *sorted(set((DOCS / "how-to").glob("*.md")) - {GO_TO_POSTGRESQL, GO_TO_BIGQUERY}),
     REFERENCE / "command-line.md",
     REFERENCE / "settings.md",
 ]
@@ -84,6 +86,20 @@ def test_the_tutorials_project_goes_to_postgresql(
     )  # fmt: skip
 
     reader.follow(GO_TO_POSTGRESQL)
+
+
+def test_the_tutorials_project_goes_to_bigquery(
+    tutorial: Path, programs: Path, tmp_path: Path, bigquery_project: BigQueryProject
+) -> None:
+    """To the emulator, as the document tells those who want to try it."""
+    shutil.copytree(tutorial, tmp_path / "demo")
+    server = bigquery_project.server
+    reader = Reader(
+        tmp_path / "demo", programs,
+        RUN_PIPELINE_WAREHOUSE__ENDPOINT=server.rest, RUN_PIPELINE_WAREHOUSE__STORAGE_ENDPOINT=server.grpc,
+    )  # fmt: skip
+
+    reader.follow(GO_TO_BIGQUERY)
 
 
 def test_the_readme_tells_what_the_sample_project_does(programs: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """A BigQuery that answers for real, on loopback: a project for each test, faults of one project, what it was asked.
 
+`python -m tests.servers.bigquery` starts one for trying things by hand, and says how a project reaches it.
+
 It is local-bigquery (REST and Storage Read API) with the changes of `bigquery_launcher.py`. A project comes to be when
 something is made in it. What it does not do as the service does: bytes and slots are 0 unless a `JobFault` has figures;
 clustering and partitioning are not checked; of two transactions on one row the loser gets "Failed to commit".
@@ -12,6 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -24,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tests.servers import dies_with_parent
 from tests.servers.bigquery_venv import LAUNCHER, emulator_python
-from tests.servers.places import free_port
+from tests.servers.places import free_port, new_folder
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -292,3 +295,22 @@ def _written(fault: Fault) -> dict[str, Any]:
         "cacheHit": fault.figures.cache_hit,
     }
     return {**content, "kind": "job", "name": fault.type, "figures": figures}
+
+
+def main() -> None:
+    """Start a server, print how it is reached, and keep it until Ctrl-C."""
+    process = BigQueryProcess(new_folder("bq"))
+    try:
+        process.start()
+        for name, value in (("ENDPOINT", process.server.rest), ("STORAGE_ENDPOINT", process.server.grpc)):
+            sys.stdout.write(f"export RUN_PIPELINE_WAREHOUSE__{name}={value}\n")
+        sys.stdout.flush()
+        signal.pause()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        process.remove()
+
+
+if __name__ == "__main__":
+    main()
