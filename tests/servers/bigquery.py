@@ -299,6 +299,8 @@ def _written(fault: Fault) -> dict[str, Any]:
 
 def main() -> None:
     """Start a server, print how it is reached, and keep it until Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     process = BigQueryProcess(new_folder("bq"))
     try:
         process.start()
