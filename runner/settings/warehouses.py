@@ -34,6 +34,7 @@ class PostgresSettings(_Warehouse):
     """A PostgreSQL server, 15 or newer. `dsn`: connection text or URI of libpq, whose own variables (PGHOST,
     PGPASSWORD, …) and files fill in what it leaves out. It may hold a password, so it is a secret; who wants to see it
     gets it without. `password` is kept apart, so that the rest may stand in a file; it wins over one in `dsn`.
+    `max_connections`: at least one to read from, and one to land with meanwhile.
 
     In seconds: `connect_timeout`; `idle_in_transaction_timeout`, after which the server ends a transaction in which
     nothing happens; `check_interval`, how often it looks whether the client of a running query is still there.
@@ -45,7 +46,7 @@ class PostgresSettings(_Warehouse):
     kind: Literal["postgres"]
     dsn: SecretStr = SecretStr("")
     password: SecretStr | None = None
-    max_connections: Connections = 8
+    max_connections: Annotated[Connections, Field(ge=2)] = 8
     connect_timeout: Seconds = 10.0
     idle_in_transaction_timeout: Limit = 300.0
     check_interval: Limit = 0.5

@@ -15,12 +15,12 @@ import psycopg
 import pytest
 
 from runner.errors import DiskFull, TimeLimitExceeded, WarehouseUnavailable, WriteConflict
-from runner.ports import LandingResult, WriteTarget
+from runner.ports import LandingResult, ReadQuery, WriteTarget
 from tests.postgres_lab import eventually, open_lab
 from tests.servers.fixtures import ProxyTo
 from tests.servers.postgres import PostgresDatabase
 from tests.servers.tcp_proxy import Break, Direction, Fault, TcpProxy
-from tests.warehouse_lab import EVENTS, Lab, batch_of, landing_of
+from tests.warehouse_lab import EVENTS, Lab, batch_of, landing_of, table
 
 pytestmark = pytest.mark.asyncio
 
@@ -28,6 +28,7 @@ ROWS = 20_000
 FEW = 10
 """So few that they come in one packet: then every landing has equally many."""
 BATCH = batch_of(EVENTS, EVENTS.column_names, [(f"e{n}", "x" * 50, n, None) for n in range(ROWS)])
+COPIES = table("copies", id="string", binding="string", n="int64", ts="timestamp")
 APPEND = WriteTarget(step_id="write", table=EVENTS, mode="append", key=())
 
 
@@ -233,3 +234,28 @@ async def test_there_are_never_more_connections_than_there_may_be(
             await anyio.to_thread.run_sync(watching.join)
         assert await lab.warehouse.count_matching(EVENTS, ()) == 58
     assert 1 < most <= 3
+
+
+async def test_two_connections_are_enough_for_jobs_that_read_and_land_at_once(
+    tmp_path: Path, postgres_database: PostgresDatabase
+) -> None:
+    async def copy(lab: Lab, name: str) -> None:
+        async with (
+            lab.warehouse.read(ReadQuery(source=EVENTS, columns=(), batch_rows=5)) as batches,
+            lab.warehouse.writer(
+                landing_of(WriteTarget(step_id=name, table=COPIES, mode="append", key=()))
+            ) as writer,
+        ):
+            number = 0
+            async for batch in batches:
+                await writer.stage(0, batch)
+                await writer.land(number)
+                number += 1
+
+    async with open_lab(postgres_database.uri, tmp_path, EVENTS, COPIES, max_connections=2) as lab:
+        await lab.fill(EVENTS, *[(f"e{n}", "x", n, None) for n in range(20)])
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                for number in range(4):
+                    tasks.start_soon(copy, lab, f"job{number}")
+        assert await lab.warehouse.count_matching(COPIES, ()) == 80

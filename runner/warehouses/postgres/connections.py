@@ -77,7 +77,7 @@ class Connections:
         self.threads = anyio.CapacityLimiter(settings.max_connections)
         self._most = settings.max_connections
         self._slots = anyio.Semaphore(settings.max_connections)
-        self._streams = anyio.Semaphore(max(1, settings.max_connections - 1))
+        self._streams = anyio.Semaphore(settings.max_connections - 1)
         self._open = 0
         self._sessions: Idle[Session] = Idle()
         self._arrow: Idle[ArrowSession] = Idle()
