@@ -23,17 +23,26 @@ def with_runner(invocation: Invocation, work: Callable[[PipelineRunner], Awaitab
     Raises `Interrupted` when a signal cancelled it.
     """
     settings = invocation.settings
+
+    async def opened() -> T:
+        from runner.pipeline_runner import PipelineRunner
+
+        async with PipelineRunner.open(settings) as pipelines:
+            return await work(pipelines)
+
+    return on_loop(invocation, opened)
+
+
+def on_loop(invocation: Invocation, work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work` and return its result. Raises `Interrupted` when a signal cancelled it."""
     results: list[T] = []
 
     async def scoped(interruption: Interruption) -> None:
-        from runner.pipeline_runner import PipelineRunner
-
         with anyio.CancelScope() as scope:
             interruption.bind(scope.cancel)
-            async with PipelineRunner.open(settings) as pipelines:
-                results.append(await work(pipelines))
+            results.append(await work())
 
-    with Interruption(grace=settings.timeouts.grace) as interruption:
+    with Interruption(grace=invocation.settings.timeouts.grace) as interruption:
         anyio.run(scoped, interruption, backend="asyncio")
     if not results:
         raise Interrupted(signals.received or 0)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 from runner.errors import RunNotFound, UsageError
 from runner.events import Event
 from runner.files import Folder, follow, is_folder
-from runner.ids import is_ulid
+from runner.ids import is_ulid, ulid_ms
 from runner.records import PipelineRun, Status
 from runner.run_store.layout import EVENTS, day_of, folder_name, id_of, name_of, time_of
-from runner.run_store.stored import StoredEvents, StoredRun, listed
+from runner.run_store.stored import StoredEvents, StoredRun, listed, whole
 from runner.run_store.writer import FileRunWriter
 
 _FAILED = (Status.FAILURE, Status.PARTIAL, Status.CRASHED)
@@ -68,13 +69,20 @@ class FileRunStore:
 
         A run that cannot be read is listed, too: as crashed, with the error of category `damaged`.
         """
-        runs: list[PipelineRun] = []
-        for path in self._folders():
-            if limit is not None and len(runs) >= limit:
-                break
-            if (name is None or name_of(path) == name) and (run := listed(path)) is not None:
-                runs.append(run)
-        return runs
+        return list(islice(self.scan(name=name), limit))
+
+    def scan(
+        self, *, name: str | None = None, since: datetime | None = None, jobs: bool = False
+    ) -> Iterator[PipelineRun]:
+        """Yield runs, newest first, each read only when it is asked for; `jobs`: with their jobs.
+
+        `since` (UTC): only runs that were made then or later, by their ids. One that cannot be read is among them, as
+        `latest` says.
+        """
+        read = whole if jobs else listed
+        for path in self._folders(since):
+            if (name is None or name_of(path) == name) and (run := read(path)) is not None:
+                yield run
 
     def events(self, run_id: str) -> Sequence[Event]:
         """Return the events of a run as they were written. Raises `RunNotFound`, `DamagedRecord`."""
@@ -125,11 +133,18 @@ class FileRunStore:
                         return self._root / day / name
         raise RunNotFound(run_id)
 
-    def _folders(self) -> Iterator[Path]:
-        """The folders of all runs, newest first."""
+    def _folders(self, since: datetime | None = None) -> Iterator[Path]:
+        """The folders of all runs, newest first; `since`: of those whose id was made then or later."""
+        # Within a day, ids are in the order of time; the day is that of the start, which may be that of the next.
+        first_day = day_of(since - timedelta(days=1)) if since else ""
+        first_ms = since.timestamp() * 1000 if since else 0
         for day in _names(self._root):
+            if day < first_day:
+                return
             for name in _names(self._root / day):
                 if is_ulid(name[:26]) and name[26:27] == "-":
+                    if since and ulid_ms(name[:26]) < first_ms:
+                        break
                     yield self._root / day / name
 
 

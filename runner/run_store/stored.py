@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,8 +132,17 @@ class StoredRun:
 
 def listed(path: Path) -> PipelineRun | None:
     """A run for a list: None if it has not begun, and a stand-in that says why if it cannot be read."""
+    return _or_stand_in(path, StoredRun.listed)
+
+
+def whole(path: Path) -> PipelineRun | None:
+    """The same with its jobs."""
+    return _or_stand_in(path, StoredRun.run)
+
+
+def _or_stand_in(path: Path, read: Callable[[StoredRun], PipelineRun]) -> PipelineRun | None:
     try:
-        return StoredRun(path).listed()
+        return read(StoredRun(path))
     except RunNotFound:
         return None
     except (DamagedRecord, OSError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from os.path import commonprefix
 from typing import Any
 
 import pytest
@@ -129,9 +130,10 @@ def test_show_prints_errors_with_job_step_and_category_and_without_control_chara
 
 
 def test_show_takes_a_prefix_and_prints_the_record_itself_as_json(
-    bad: str, in_project: InProject, project: DemoProject, capsys: Captured
+    good: str, bad: str, in_project: InProject, project: DemoProject, capsys: Captured
 ) -> None:
-    assert in_project("show", bad[:20].lower(), "-o", "json") == 0
+    unique = bad[: len(commonprefix([good, bad])) + 1]
+    assert in_project("show", unique.lower(), "-o", "json") == 0
 
     stored = FileRunStore(project.folder / "var" / "runs").load(bad)
     assert json.loads(capsys.readouterr().out) == stored.to_dict()
@@ -175,6 +177,12 @@ def test_runs_as_json_is_an_array_without_jobs(
         (["--limit", "1"], ["daily"]),
         (["--status", "success", "--limit", "1"], ["formation"]),
         (["--status", "cancelled"], []),
+        (["--last", "3000d"], ["daily", "formation"]),
+        (["--last", "1h"], []),
+        (["--since", "2026-02-12", "--limit", "1"], ["daily"]),
+        (["--since", "2100-01-01"], []),
+        (["--min-duration", "1s"], ["daily", "formation"]),
+        (["--min-duration", "2s"], []),
     ],
 )
 def test_runs_filters(
@@ -182,6 +190,12 @@ def test_runs_filters(
 ) -> None:
     assert in_project("runs", "-o", "json", *words) == 0
     assert [run["pipeline_id"] for run in json.loads(capsys.readouterr().out)] == names
+
+
+def test_runs_takes_one_beginning(in_project: InProject, capsys: Captured) -> None:
+    assert in_project("runs", "--last", "1d", "--since", "2026-02-12") == 2
+    assert in_project("runs", "--last", "soon") == 2
+    assert "'soon' is not a duration" in capsys.readouterr().err
 
 
 def test_a_run_without_an_end_reads_as_crashed(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import click
 
@@ -16,47 +18,134 @@ from runner.cli.wording import clock
 from runner.records import Status
 
 EXAMPLE = """run-pipeline logs
-run-pipeline logs last-failed --job form_obs_intake_01
+run-pipeline logs -f
+run-pipeline logs last-failed --job form_obs_intake_01 --grep 'error|retry'
 run-pipeline logs 01KH4SATJ0 -o jsonl | jq .event_type"""
+
+
+class Pattern(click.ParamType[re.Pattern[str]]):
+    """A regular expression of Python."""
+
+    name = "regex"
+
+    def convert(
+        self, value: str | re.Pattern[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> re.Pattern[str]:
+        """Return it compiled."""
+        try:
+            return re.compile(value)
+        except re.error as error:
+            self.fail(f"{value!r} is no regular expression: {error}", param, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events are asked for."""
+
+    job: str | None
+    step: str | None
+    pattern: re.Pattern[str] | None
+
+    def takes(self, event: events.Event) -> bool:
+        """Whether an event is of this job and step, and its line (without the time) has what is searched for."""
+        return (
+            (self.job is None or getattr(event, "job_id", "") == self.job)
+            and (self.step is None or step_of(event) == self.step)
+            and (self.pattern is None or self.pattern.search(line_text(event)) is not None)
+        )
 
 
 @click.command(name="logs", cls=RunnerCommand, example=EXAMPLE)
 @click.argument("run", type=RunReference(), default="last")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
 @click.option("--job", type=RunnableName(only_jobs=True), help="Only the events of this job.")
+@click.option("--step", metavar="STEP_ID", help="Only the events of this step.")
+@click.option(
+    "--grep", type=Pattern(), metavar="REGEX", help="Only events whose line has this; (?i) ignores case."
+)
 @click.pass_obj
-def command(invocation: Invocation, run: str, job: str | None) -> None:
+def command(
+    invocation: Invocation,
+    run: str,
+    follow: bool,
+    job: str | None,
+    step: str | None,
+    grep: re.Pattern[str] | None,
+) -> None:
     """Print the events of a run.
 
     RUN is an id, the beginning of one, `last` or `last-failed`. Times are UTC. With -o json or jsonl: the
-    events themselves.
+    events themselves. With -f those that are there, and then each as it happens, until the run is over.
     """
-    store = invocation.store
-    stored = store.read_events(store.resolve(run))
-    found = [event for event in stored.events if job is None or getattr(event, "job_id", "") == job]
+    if follow and invocation.output == "json":
+        raise click.UsageError("an array has an end only when the run has: with -f take -o jsonl")
+    run_id = invocation.store.resolve(run)
+    wanted = Filter(job, step, grep)
+    if follow:
+        _follow(invocation, run_id, wanted)
+    else:
+        _print_all(invocation, run_id, wanted)
+
+
+def _print_all(invocation: Invocation, run_id: str, wanted: Filter) -> None:
+    stored = invocation.store.read_events(run_id)
+    found = [event for event in stored.events if wanted.takes(event)]
     if invocation.output == "json":
         invocation.console.json([events.to_dict(event) for event in found])
         return
     for event in found:
-        if invocation.output == "jsonl":
-            invocation.console.json(events.to_dict(event), indent=None)
-        else:
-            invocation.console.data(*log_line(event))
-    if job is not None and not found:
-        invocation.console.say(
-            f"no events of {job!r} in this run; its jobs: {', '.join(_jobs(stored.events))}"
-        )
+        _print(invocation, event)
+    if wanted.job is not None and not found:
+        jobs = ", ".join(_jobs(stored.events))
+        if wanted.job not in jobs.split(", "):
+            invocation.console.say(f"no events of {wanted.job!r} in this run; its jobs: {jobs}")
     if stored.torn:
         invocation.console.say("the last line was cut off: the runner was killed while it wrote")
+
+
+def _follow(invocation: Invocation, run_id: str, wanted: Filter) -> None:
+    from runner.cli.loop import on_loop
+
+    async def follow() -> bool:
+        ended = False
+        async for event in invocation.store.follow(run_id):
+            ended = ended or isinstance(event, events.RunFinished)
+            if wanted.takes(event):
+                _print(invocation, event)
+                invocation.console.flush()
+        return ended
+
+    if not on_loop(invocation, follow):
+        invocation.console.say("the run ended without recording its end: its runner was killed")
+
+
+def _print(invocation: Invocation, event: events.Event) -> None:
+    if invocation.output == "jsonl":
+        invocation.console.json(events.to_dict(event), indent=None)
+    else:
+        invocation.console.data(*log_line(event))
+
+
+def step_of(event: events.Event) -> str:
+    """Return the id of the step that an event is about; "" for none."""
+    if isinstance(event, events.StepFinished):
+        return event.timing.step_id
+    return str(getattr(event, "step_id", ""))
 
 
 def _jobs(found: Iterable[events.Event]) -> list[str]:
     return [job_id for event in found if isinstance(event, events.RunStarted) for job_id, _ in event.jobs]
 
 
+def line_text(event: events.Event) -> str:
+    """Return what the line of an event says: its job, if it has one, and a sentence."""
+    job_id = getattr(event, "job_id", "")
+    return f"{job_id}: {sentence(event)}" if job_id else sentence(event)
+
+
 def log_line(event: events.Event) -> list[Part]:
     """Return an event as a line: UTC time, job, sentence."""
-    job_id = getattr(event, "job_id", "")
-    text = f"{job_id}: {sentence(event)}" if job_id else sentence(event)
+    text = line_text(event)
     return [Styled(clock(event.timestamp), DIM), "  ", Styled(text, _style(event)) if _style(event) else text]
 
 

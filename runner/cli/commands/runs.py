@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import islice
 
 import click
@@ -11,6 +11,7 @@ from runner.cli.completion import RunnableName
 from runner.cli.console import Part
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
+from runner.cli.period import Duration, beginning, period_options
 from runner.cli.status import styled_status
 from runner.cli.tables import table
 from runner.cli.wording import count, duration, moment
@@ -18,21 +19,41 @@ from runner.records import PipelineRun, Status
 
 HEAD = ("run", "name", "status", "started", "duration", "read", "written")
 EXAMPLE = """run-pipeline runs --limit 5
-run-pipeline runs --name daily --status failure -o json"""
+run-pipeline runs --name daily --status failure --last 30d -o json
+run-pipeline runs --since 2026-02-01 --min-duration 5m"""
 
 
 @click.command(name="runs", cls=RunnerCommand, example=EXAMPLE)
 @click.option("--name", type=RunnableName(), help="Only runs of this pipeline or job.")
 @click.option("--status", type=click.Choice([str(status) for status in Status if status != Status.SKIPPED]),
               help="Only runs that ended like this.")  # fmt: skip
+@period_options
+@click.option(
+    "--min-duration", type=Duration(), metavar="DURATION", help="Only runs that took at least so long."
+)
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
 @click.pass_obj
-def command(invocation: Invocation, name: str | None, status: str | None, limit: int) -> None:
+def command(
+    invocation: Invocation,
+    name: str | None,
+    status: str | None,
+    since: datetime | None,
+    last: float | None,
+    min_duration: float | None,
+    limit: int,
+) -> None:
     """List the runs that have been, newest first.
 
     Reads the run store only: it works while a run holds the warehouse.
     """
-    found = list(islice(_matching(invocation, name, status, limit), limit))
+    runs = invocation.store.scan(name=name, since=beginning(since, last))
+    matching = (
+        run
+        for run in runs
+        if (status is None or run.status == status)
+        and (min_duration is None or run.duration_ms >= min_duration * 1000)
+    )
+    found = list(islice(matching, limit))
     if invocation.output == "json":
         invocation.console.json([run.to_dict(jobs=False) for run in found])
     elif invocation.output == "jsonl":
@@ -42,14 +63,8 @@ def command(invocation: Invocation, name: str | None, status: str | None, limit:
         for line in table(HEAD, [_row(run) for run in found], right=("duration", "read", "written")):
             invocation.console.data(*line)
     else:
-        invocation.console.say("no runs" if not (name or status) else "no such runs")
-
-
-def _matching(
-    invocation: Invocation, name: str | None, status: str | None, limit: int
-) -> Iterator[PipelineRun]:
-    runs: Iterable[PipelineRun] = invocation.store.latest(limit=None if status else limit, name=name)
-    return (run for run in runs if status is None or run.status == status)
+        asked = name or status or since or last or min_duration
+        invocation.console.say("no such runs" if asked else "no runs")
 
 
 def _row(run: PipelineRun) -> list[Part]:

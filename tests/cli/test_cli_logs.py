@@ -1,0 +1,119 @@
+"""logs: filters, and following a run that goes on until it ends or dies."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from runner.events import RunFinished
+from runner.run_store import FileRunStore, FileRunWriter
+from runner.testing.run_history import run_history
+from tests.cli.demo_project import DemoProject
+
+InProject = Callable[..., int]
+Captured = pytest.CaptureFixture[str]
+HISTORY = run_history("daily", ["intake", "scores"], failing=["scores"])
+RUN_ID = HISTORY[0].run_id
+
+
+@pytest.fixture
+def living(project: DemoProject) -> FileRunWriter:
+    """A run that has written its first five events, and is alive until it is closed."""
+    writer = FileRunStore(project.folder / "var" / "runs").create(RUN_ID, "daily", HISTORY[0].timestamp)
+    writer.append(HISTORY[:5])
+    return writer
+
+
+def test_following_prints_what_is_there_then_what_comes_and_ends_with_the_run(
+    living: FileRunWriter, project: DemoProject
+) -> None:
+    following = project.start("logs", "-f")
+    assert following.stdout is not None
+    first = [following.stdout.readline() for _ in range(5)]
+    living.append(HISTORY[5:-1])
+    second = [following.stdout.readline() for _ in HISTORY[5:-1]]
+    assert following.poll() is None
+    living.append(HISTORY[-1:])
+    living.close()
+    out, said = following.communicate(timeout=30)
+
+    assert (following.returncode, said) == (0, "")
+    assert "started, 2 jobs" in first[0]
+    assert "scores: failure" in second[-1]
+    assert out.splitlines()[0].endswith(f"run {RUN_ID[:10]}: partial in 2.0 s")
+
+
+def test_a_run_that_dies_while_it_is_followed_is_said_to_have(
+    living: FileRunWriter, project: DemoProject
+) -> None:
+    following = project.start("logs", "--follow", "-o", "jsonl")
+    assert following.stdout is not None
+    assert json.loads(following.stdout.readline())["event_type"] == "run.started"
+    living.close()
+    _, said = following.communicate(timeout=30)
+
+    assert following.returncode == 0
+    assert "the run ended without recording its end" in said
+
+
+def test_ctrl_c_ends_the_following_and_not_the_run(living: FileRunWriter, project: DemoProject) -> None:
+    following = project.start("logs", "-f")
+    assert following.stdout is not None
+    following.stdout.readline()
+    following.send_signal(signal.SIGINT)
+    following.communicate(timeout=30)
+
+    assert following.returncode == 130
+    assert FileRunStore(project.folder / "var" / "runs").is_alive(RUN_ID)
+    living.close()
+
+
+@pytest.fixture
+def over(living: FileRunWriter) -> None:
+    """The same run, at its end."""
+    living.append(HISTORY[5:])
+    living.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "texts"),
+    [
+        (["--step", "read_me"], ["intake: read_me: success", "scores: read_me: success"]),
+        (["--step", "write", "--job", "scores"], ["scores: write: failure"]),
+        (
+            ["--grep", "^scores.*(started|failure)"],
+            ["scores: started", "scores: write: f", "scores: failure"],
+        ),
+        (["--grep", "(?i)LANDED"], ["intake: landed"]),
+        (["--job", "intake", "--grep", "landed|started"], ["intake: started", "intake: landed"]),
+        (["--grep", "no such thing"], []),
+        (["-f", "--grep", "landed"], ["intake: landed"]),
+    ],
+)
+def test_events_can_be_searched(
+    over: None, words: list[str], texts: list[str], in_project: InProject, capsys: Captured
+) -> None:
+    assert in_project("logs", *words) == 0
+
+    found = [line.partition("  ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert len(found) == len(texts)
+    assert all(line.startswith(text) for line, text in zip(found, texts, strict=True))
+
+
+def test_what_is_searched_for_is_searched_in_json_too(
+    over: None, in_project: InProject, capsys: Captured
+) -> None:
+    assert in_project("logs", "--grep", "^run ", "-o", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [event["event_type"] for event in found] == ["run.started", RunFinished.event_type]
+
+
+@pytest.mark.parametrize("words", [["--grep", "("], ["-f", "-o", "json"]])
+def test_what_cannot_be_asked_is_refused(
+    over: None, words: list[str], in_project: InProject, capsys: Captured
+) -> None:
+    assert in_project("logs", *words) == 2
+    assert "error:" in capsys.readouterr().err
