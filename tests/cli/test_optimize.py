@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from typing import Any
 
 import pytest
 
@@ -85,6 +87,25 @@ def test_a_running_job_is_named_and_nothing_is_done(readings: DemoProject) -> No
     assert done.returncode == 75
     assert "job load_readings is held by run 01ABC" in done.stderr
     assert done.stdout == ""
+
+
+def test_ctrl_c_leaves_the_table_as_it_was(readings: DemoProject) -> None:
+    before = content(readings)
+    process = readings.start("optimize", "lab.readings", "--no-measure")
+    assert process.stderr is not None
+    assert process.stderr.readline() == "lab.readings: writing all rows anew in the order of device\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert content(readings) == before
+    assert readings.run("optimize").returncode == 0
+    assert content(readings)[0] == before[0]
+
+
+def content(project: DemoProject) -> list[Any]:
+    """Return what stands for the rows of the table, and for their order."""
+    with open_file(project.folder / "var" / "warehouse.duckdb") as connection:
+        text = "SELECT (SELECT [count(*), sum(hash(t))] FROM lab.readings AS t), (SELECT id FROM lab.readings LIMIT 1)"
+        return list(connection.execute(text).fetchall()[0])
 
 
 @pytest.mark.parametrize(

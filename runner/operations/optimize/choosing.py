@@ -22,17 +22,17 @@ def chosen(pipelines: PipelineRunner, name: str | None) -> list[TableUse]:
     ref = TableRef(dataset, table)
     if ref in tables:
         return [tables[ref]]
-    raise UsageError(*_refusal(pipelines, name, ref, tables))
+    raise _refusal(pipelines, name, ref, tables)
 
 
 def _refusal(
     pipelines: PipelineRunner, name: str, ref: TableRef, tables: Mapping[TableRef, TableUse]
-) -> tuple[str]:
+) -> UsageError:
+    """Return why a name is not one of `tables`."""
     if ref.dataset == ENGINE_DATASET:
-        return (
-            f"the tables of dataset {ENGINE_DATASET!r} belong to the engine, which makes them as they should be",
-        )
+        message = f"the tables of dataset {ENGINE_DATASET!r} belong to the engine, which makes them as they should be"
+        return UsageError(message)
     if any(ref == table.ref for table in pipelines.project.tables()):
-        return (f"table {name} is declared managed: false, so its layout is somebody else's",)
+        return UsageError(f"table {name} is declared managed: false, so its layout is somebody else's")
     hint = did_you_mean(name, [str(one) for one in tables])
-    return (f"no table {name!r} is declared" + (f" ({hint})" if hint else ""),)
+    return UsageError(f"no table {name!r} is declared", hint=hint)
