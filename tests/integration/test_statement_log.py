@@ -10,7 +10,10 @@ import pytest
 from runner.errors import WarehouseError
 from runner.logs import STATEMENT_LENGTH, log_statement
 from runner.ports import ReadQuery, Statement
+from runner.settings import BigQuerySettings
+from runner.warehouses.bigquery import BigQueryWarehouse
 from runner.warehouses.duckdb import DuckDBWarehouse
+from tests.servers.bigquery import BigQueryProject
 from tests.warehouse_lab import EVENTS, Lab, where
 
 SECRET = "value-4711"
@@ -93,3 +96,23 @@ async def test_a_landing_tells_each_of_its_statements(
         'INSERT INTO "ops"."landings"',
         "COMMIT",
     ]
+
+
+@pytest.mark.asyncio
+async def test_bigquery_tells_its_jobs_by_their_ids(
+    tmp_path: Path, bigquery_project: BigQueryProject, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = bigquery_project.server
+    settings = BigQuerySettings(kind="bigquery", project=bigquery_project.name, endpoint=server.rest)
+    async with BigQueryWarehouse(settings, stage_folder=tmp_path) as warehouse:
+        lab = Lab(warehouse, "bigquery")
+        await lab.prepare(EVENTS)
+        caplog.set_level(logging.DEBUG, "runner.warehouses")
+        assert await lab.rows(EVENTS, "id", filters=(where("binding", SECRET),)) == []
+
+    (record,) = [record for record in caplog.records if "`lab`.`events`" in record.getMessage()]
+    assert record.name == "runner.warehouses.bigquery"
+    assert record.__dict__["query_id"] in [
+        job["jobReference"]["jobId"] for job in bigquery_project.submitted()
+    ]
+    assert SECRET not in caplog.text

@@ -14,7 +14,9 @@ import pyarrow as pa
 from google.api_core import exceptions as google_errors
 from google.cloud import bigquery
 
+from runner.clock import monotonic_ns
 from runner.errors import WarehouseError
+from runner.logs import log_statement
 from runner.ports import QueryUsage, Statement
 from runner.warehouses.bigquery.faults import (
     DRIVER_ERRORS,
@@ -117,16 +119,20 @@ class Jobs:
         job_id = self.names.next_id()
         self.stop.check()
         self.stop.watch(job_id)
+        started, rows = monotonic_ns(), None
         try:
             job: J = self._sent(job_id, send)
             self._learn_location(job)
             job = self._done(job)
+            rows = getattr(job, "num_dml_affected_rows", None)
         except DRIVER_ERRORS as error:
             if is_unanswered(error):
                 self.service.unknown.setdefault(self.names.owner, set()).add(job_id)
             raise translate(error, statement) from error
         finally:
             self.stop.watch("")
+            milliseconds = (monotonic_ns() - started) / 1e6
+            log_statement(ENGINE, statement, duration_ms=milliseconds, rows=rows, query_id=job_id)
         if self.names.scope is not None:
             self.names.scope.report(usage_of(job))
         if job.error_result:
