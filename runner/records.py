@@ -86,6 +86,9 @@ class StepTiming:
     job sum to the job. `busy_ms` is worker time and may exceed it (process workers). `rows_read` is set for
     `read`, `extract` and queries of `sql`, `rows_written` for `write` and `sql` with writes; `rows_in`/`rows_out` for
     whatever flowed through. `warehouse`: what its queries used over all attempts (`runner.usage`), and their ids.
+
+    `first_ms` and `last_ms` are when it was first asked and when it last worked, in milliseconds from the start of its
+    job; in between other steps worked, too. None for a step that was never asked, and in old records.
     """
 
     step_id: str
@@ -99,10 +102,12 @@ class StepTiming:
     rows_out: int = 0
     batches: int = 0
     attempts: int = 1
+    first_ms: float | None = None
+    last_ms: float | None = None
     warehouse: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready data; `rows_read`, `rows_written` and `warehouse` only where they apply."""
+        """Return JSON-ready data; `rows_read`, `rows_written`, `first_ms`, `last_ms` and `warehouse` only where they apply."""
         data: dict[str, Any] = {
             "step_id": self.step_id,
             "op": self.op,
@@ -116,6 +121,8 @@ class StepTiming:
         data.update(
             rows_in=self.rows_in, rows_out=self.rows_out, batches=self.batches, attempts=self.attempts
         )
+        if self.first_ms is not None:
+            data.update(first_ms=self.first_ms, last_ms=self.last_ms)
         if self.warehouse:
             data["warehouse"] = dict(self.warehouse)
         return data

@@ -92,6 +92,7 @@ class JobRun:
         for node in self.nodes:
             counts = node.step.counts
             duration_ms = self.meter.spent_ms(node.step_id)
+            first_ms, last_ms = self._activity_ms(node.step_id)
             yield StepTiming(
                 step_id=node.step_id,
                 op=node.op,
@@ -104,8 +105,18 @@ class JobRun:
                 rows_out=counts.rows_out,
                 batches=counts.batches,
                 attempts=self.attempts if node.started else 0,
+                first_ms=first_ms,
+                last_ms=last_ms,
                 warehouse=self.account.of(node.step_id),
             )
+
+    def _activity_ms(self, step_id: str) -> tuple[float, float] | tuple[None, None]:
+        """When a step was first asked and last worked, from the job's start."""
+        found = self.meter.activity_ns(step_id)
+        if found is None:
+            return None, None
+        first, last = found
+        return round((first - self.started_ns) / 1e6, 3), round((last - self.started_ns) / 1e6, 3)
 
     def _step_status(self, node: Node, status: Status) -> Status:
         if not node.started:

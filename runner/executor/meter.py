@@ -13,6 +13,8 @@ class Meter:
         self._current: Hashable | None = None
         self._since = clock()
         self._spent: dict[Hashable, int] = {}
+        self._first: dict[Hashable, int] = {}
+        self._last: dict[Hashable, int] = {}
 
     def enter(self, owner: Hashable | None) -> Hashable | None:
         """Make `owner` current, charge the time until now to the one before, and return that one."""
@@ -20,15 +22,27 @@ class Meter:
         previous = self._current
         if previous is not None:
             self._spent[previous] = self._spent.get(previous, 0) + now - self._since
+            self._last[previous] = now
         self._current = owner
         self._since = now
+        if owner is not None:
+            self._first.setdefault(owner, now)
         return previous
 
     def move(self, source: Hashable, destination: Hashable, nanoseconds: int) -> None:
-        """Charge part of what `source` spent to `destination` instead."""
+        """Charge part of what `source` spent to `destination` instead, which has so worked as long as `source`."""
         moved = min(nanoseconds, self._spent.get(source, 0))
         self._spent[source] = self._spent.get(source, 0) - moved
         self._spent[destination] = self._spent.get(destination, 0) + moved
+        if moved:
+            until = self._last[source]
+            self._first.setdefault(destination, until - moved)
+            self._last[destination] = until
+
+    def activity_ns(self, owner: Hashable) -> tuple[int, int] | None:
+        """When `owner` was first current, and when it last ceased to be, by the clock; None if it never was."""
+        first = self._first.get(owner)
+        return None if first is None else (first, self._last.get(owner, first))
 
     def spent_ns(self, owner: Hashable) -> int:
         """Nanoseconds charged to `owner` so far, without a stretch that is still running."""

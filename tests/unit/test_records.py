@@ -45,7 +45,15 @@ def run_of(*jobs: RunRecord, status: Status = Status.SUCCESS) -> PipelineRun:
 
 def test_records_come_back_from_their_json() -> None:
     """Every field of every level, also those that are left out when empty."""
-    read = StepTiming(step_id="read_me", op="read", duration_ms=1.5, rows_read=60, warehouse={"bytes": 7})
+    read = StepTiming(
+        step_id="read_me",
+        op="read",
+        duration_ms=1.5,
+        rows_read=60,
+        first_ms=0.1,
+        last_ms=2.5,
+        warehouse={"bytes": 7},
+    )
     write = StepTiming(step_id="write", op="write", status=Status.FAILURE, rows_written=0, attempts=3)
     full = RunRecord(
         run_id="J",

@@ -49,3 +49,35 @@ def test_no_more_is_moved_than_is_there(spent: int, moved: int) -> None:
     meter.move("a", "b", moved)
     assert meter.spent_ns("a") + meter.spent_ns("b") == spent
     assert meter.spent_ns("a") == max(0, spent - moved)
+
+
+def test_when_an_owner_was_first_and_last_current() -> None:
+    clock = FakeClock()
+    meter = Meter(clock)
+    start = clock.now
+    clock.pass_ms(1)
+    for owner in ("read", "write", "read", "write"):
+        meter.enter(owner)
+        clock.pass_ms(2)
+    meter.enter(None)
+    clock.pass_ms(4)
+
+    assert meter.activity_ns("read") == (start + 1_000_000, start + 7_000_000)
+    assert meter.activity_ns("write") == (start + 3_000_000, start + 9_000_000)
+    assert meter.activity_ns("call") is None
+
+
+def test_who_gets_time_of_another_worked_as_long_as_that_one() -> None:
+    """What two writes land together is charged to the last of them, and then shared out."""
+    clock = FakeClock()
+    meter = Meter(clock)
+    start = clock.now
+    for owner in ("write_a", "write_b"):
+        meter.enter(owner)
+        clock.pass_ms(5)
+    meter.enter(None)
+    meter.move("write_b", "write_a", 2_000_000)
+    meter.move("write_b", "check", 1_000_000)
+
+    assert meter.activity_ns("write_a") == (start, start + 10_000_000)
+    assert meter.activity_ns("check") == (start + 9_000_000, start + 10_000_000)
