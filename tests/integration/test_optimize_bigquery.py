@@ -326,6 +326,16 @@ async def test_what_a_killed_optimize_left_running_is_ended_or_waited_for(
         assert ("errorResult" in found["status"]) == cancelled
 
 
+async def test_who_may_not_list_jobs_may_optimize(bigquery_project: BigQueryProject, tmp_path: Path) -> None:
+    async with opened(bigquery_project, tmp_path) as lab:
+        path = f"/projects/{bigquery_project.name}/jobs?"
+        bigquery_project.fail(
+            AnswerFault(status=403, reason="accessDenied", method="GET", contains=path, times=None)
+        )
+        await lab.warehouse.layouts.settle(PLAIN)
+        assert bigquery_project.met() == [1]
+
+
 def _left_running(project: BigQueryProject, label: str) -> str:
     from google.cloud import bigquery
 

@@ -10,16 +10,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from google.api_core import exceptions as google_errors
 
-from runner.errors import ObjectNotFound, RunPipelineError
+from runner.errors import ObjectNotFound, PermissionDenied, RunPipelineError
 from runner.layouts import backup_ref, backups_among, building_ref, ready_ref
+from runner.logs import get_logger
 from runner.ports import Statement
 from runner.specs import TableRef
 from runner.sql import BIGQUERY
 from runner.warehouses.bigquery.jobs import DONE, Jobs
 from runner.warehouses.bigquery.service import NO_RETRY
+
+_log = get_logger("warehouses.bigquery")
 
 LABEL = "layout"
 FILLING, SWAPPING = "fill", "swap"
@@ -99,19 +103,28 @@ def labelled(jobs: Jobs, text: str, ref: TableRef, what: str) -> None:
 
 
 def settle(jobs: Jobs, ref: TableRef) -> None:
-    """End what an optimize of this table that was killed has left running; a swap is waited for."""
-    client, service = jobs.service.client, jobs.service
-    running = jobs.asked(
-        lambda: [
-            job
-            for state in ("pending", "running")
-            for job in client.list_jobs(state_filter=state, retry=NO_RETRY, timeout=service.timeout)
-        ]
-    )
+    """End what an optimize of this table that was killed has left running; a swap is waited for.
+
+    Who may not list jobs goes on without: at worst a comparison or a rename fails then, and the table stays as it is.
+    """
+    try:
+        running = jobs.asked(lambda: _running(jobs))
+    except PermissionDenied as error:
+        _log.debug("what a killed optimize may have left running cannot be seen: %s", error)
+        return
     for job in running:
         labels = getattr(job, "labels", None) or {}
         if labels.get("table") == _label(ref) and labels.get(LABEL):
             _end(jobs, job.job_id, cancel=labels[LABEL] == FILLING)
+
+
+def _running(jobs: Jobs) -> list[Any]:
+    client, timeout = jobs.service.client, jobs.service.timeout
+    return [
+        job
+        for state in ("pending", "running")
+        for job in client.list_jobs(state_filter=state, retry=NO_RETRY, timeout=timeout)
+    ]
 
 
 def _end(jobs: Jobs, job_id: str, *, cancel: bool) -> None:
