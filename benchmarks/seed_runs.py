@@ -14,8 +14,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ulid import ULID
-
 from runner.events import JobFinished
 from runner.fold import fold_run
 from runner.records import ErrorInfo
@@ -33,9 +31,9 @@ def seed(runs_dir: Path, count: int = 10_000, *, now: datetime | None = None) ->
     store = FileRunStore(runs_dir)
     random_ = random.Random(7)
     for number, (name, moment) in enumerate(_moments(end, count)):
-        run_id = str(ULID.from_datetime(moment))
         jobs = list(_jobs(name, moment, end, random_))
-        events = timed_history(name, jobs, started_at=moment, max_workers=4, run_id=run_id)
+        events = timed_history(name, jobs, started_at=moment, max_workers=4)
+        run_id = events[0].run_id
         writer = store.create(run_id, name, moment)
         writer.append(events)
         for event in events:

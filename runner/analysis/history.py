@@ -46,7 +46,9 @@ class History:
     @property
     def successes(self) -> list[Point]:
         """The points whose time can be compared: those of what was done, as a whole."""
-        return [point for point in self.points if point.status in (Status.SUCCESS, Status.PARTIAL)]
+        return [
+            point for point in self.points if point.status is Status.SUCCESS or point.status is Status.PARTIAL
+        ]
 
     @property
     def durations(self) -> list[float]:

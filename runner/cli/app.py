@@ -35,6 +35,7 @@ COMMANDS = {
     "runs": _command("runs", "List the runs that have been, newest first."),
     "show": _command("show", "Show one run: its jobs, steps, times and errors."),
     "logs": _command("logs", "Print the events of a run, also as they happen."),
+    "stats": _command("stats", "Say which steps take how long, and since when."),
     "rescore": _command("rescore", "Run a job again for rows that it has already written."),
     "doctor": _command("doctor", "Explain a job's incremental reads and name what would mend them."),
     "optimize": _command("optimize", "Bring tables to their declared order, partitions and indexes."),

@@ -137,7 +137,7 @@ class FileRunStore:
         """The folders of all runs, newest first; `since`: of those whose id was made then or later."""
         # Within a day, ids are in the order of time; the day is that of the start, which may be that of the next.
         first_day = day_of(since - timedelta(days=1)) if since else ""
-        first_ms = since.timestamp() * 1000 if since else 0
+        first_ms = int(since.timestamp() * 1000) if since else 0
         for day in _names(self._root):
             if day < first_day:
                 return

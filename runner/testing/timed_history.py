@@ -38,8 +38,13 @@ def timed_history(
     max_workers: int = 1,
     run_id: str = "",
 ) -> list[Event]:
-    """Return the events of a run of `jobs` that began at `started_at` (UTC), with at most `max_workers` at once."""
-    run_id = run_id or new_ulid()
+    """Return the events of a run of `jobs` that began at `started_at` (UTC), with at most `max_workers` at once.
+
+    Its id is that of the time, unless it is given.
+    """
+    from ulid import ULID
+
+    run_id = run_id or str(ULID.from_datetime(started_at))
     stages = sorted({job.stage for job in jobs})
     members = {stage: tuple(job.job_id for job in jobs if job.stage == stage) for stage in stages}
     before = {stage: (f"{name}/{stages[place - 1]}",) if place else () for place, stage in enumerate(stages)}

@@ -1,0 +1,143 @@
+"""`run-pipeline stats NAME`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.cli.completion import RunnableName
+from runner.cli.console import BOLD, GREEN, RED, Part, Styled
+from runner.cli.invocation import Invocation
+from runner.cli.options import RunnerCommand
+from runner.cli.period import beginning, period_options
+from runner.cli.tables import table
+from runner.cli.wording import count, duration, moment, size
+from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.operations import stats
+    from runner.usage import Usage
+
+HEAD = ("step", "p50", "p95", "share", "rows/s", "failed", "trend")
+COSTS = {"bytes_processed": "processed", "bytes_billed": "billed", "slot_ms": "slots"}
+DAYS = 30
+EXAMPLE = """run-pipeline stats daily
+run-pipeline stats daily --last 90d -o json
+run-pipeline stats daily --runs 50
+run-pipeline stats daily --what-if max_workers=8"""
+
+
+@click.command(name="stats", cls=RunnerCommand, example=EXAMPLE)
+@click.argument("name", type=RunnableName())
+@period_options
+@click.option("--runs", type=click.IntRange(min=1), metavar="N", help="Only the newest N of them.")
+@click.pass_obj
+def command(
+    invocation: Invocation,
+    name: str,
+    since: datetime | None,
+    last: float | None,
+    runs: int | None,
+) -> None:
+    """Say what the runs of a pipeline or job tell together: what took how long, and since when.
+
+    Of the last 30 days, unless --last, --since or --runs say otherwise. `share` is the part of the runs' time in which
+    a step stood on the critical path: only what has a share makes runs shorter. `trend` compares the times before and
+    after the point at which they changed; without a word there is no change beyond the noise. Times are of what
+    succeeded. Reads the run store only.
+    """
+    if since is None and last is None and runs is None:
+        last = DAYS * 86_400.0
+    from runner.operations.stats import measure
+
+    found = measure(invocation.store, name, since=beginning(since, last), runs=runs)
+    if not found.runs:
+        raise UsageError(
+            f"no run of {name!r} has ended in that time", hint=f"run-pipeline runs --name {name}"
+        )
+    if invocation.output != "table":
+        invocation.console.json(found.to_dict(), indent=2 if invocation.output == "json" else None)
+        return
+    for line in lines_of(found):
+        invocation.console.data(*line)
+
+
+def lines_of(found: stats.Statistics) -> Iterator[list[Part]]:
+    """Yield statistics as lines: the runs, what holds them up, what went wrong, and each job with its steps."""
+    statuses = ", ".join(f"{number:,} {status}" for status, number in found.statuses.items())
+    yield [Styled(found.name, BOLD), f"  {count(found.runs, 'run')} from {moment(found.first)} ({statuses})"]
+    yield ["duration    ", *_times(found.times)]
+    if (bottleneck := found.bottleneck) is not None:
+        name = f"{bottleneck.job_id}/{bottleneck.step_id}"
+        yield ["bottleneck  ", Styled(name, BOLD), f" with {_percent(bottleneck.share)} of the critical path"]
+    if found.rows_per_second is not None:
+        yield [f"rows        {found.rows_per_second:,.1f} written a second"]
+    if found.causes:
+        yield ["failures    " + ", ".join(f"{cause} {number:,}" for cause, number in found.causes.items())]
+    if found.usage:
+        yield [f"warehouse   {_usage(found.usage)} in all"]
+    if found.partial_work:
+        yield [f"left out    the times of {count(found.partial_work, 'run')} that retried or rescored"]
+    costs = [name for name in COSTS if any(name in (part.usage or ()) for part in found.parts)]
+    head = (*HEAD[:-1], *(COSTS[name] for name in costs), HEAD[-1])
+    rows = [_row(part, costs) for part in found.parts]
+    if rows:
+        yield [""]
+        yield from table(head, rows, right=head[1:-1])
+
+
+def _row(part: stats.Part, costs: list[str]) -> list[Part]:
+    times = part.times
+    usage = part.usage or {}
+    rate = part.rows_per_second
+    return [
+        f"  {part.step_id}" if part.step_id else Styled(part.job_id, BOLD),
+        "-" if times.p50_ms is None else duration(times.p50_ms),
+        "-" if times.p95_ms is None else duration(times.p95_ms),
+        _percent(part.share) if part.share else "-",
+        "-" if rate is None else f"{rate:,.0f}" if rate >= 100 else f"{rate:,.1f}",
+        f"{part.failures:,}" if part.failures else "-",
+        *(_cost(name, usage.get(name)) for name in costs),
+        _trend(times),
+    ]
+
+
+def _times(times: stats.Times) -> Iterator[Part]:
+    if times.p50_ms is None or times.p95_ms is None:
+        yield "no run succeeded"
+        return
+    yield f"p50 {duration(times.p50_ms)}, p95 {duration(times.p95_ms)}"
+    if times.trend.since is not None:
+        yield "; "
+        yield _trend(times)
+    elif times.trend.word == "steady":
+        yield "; steady"
+
+
+def _trend(times: stats.Times) -> Part:
+    """`slower since 2026-02-12 06:00:00Z: 1.0 s to 1.6 s, +60 %`; nothing where there is no change."""
+    found = times.trend
+    if found.since is None:
+        return "" if found.word == "steady" else "too few runs"
+    text = (
+        f"{found.word} since {moment(times.since)}: {duration(found.before)} to {duration(found.after)}, "
+        f"{100 * found.change:+.0f} %"
+    )
+    return Styled(text, RED if found.word == "slower" else GREEN)
+
+
+def _usage(usage: Usage) -> str:
+    parts = [count(usage["queries"], "query", "queries")] if "queries" in usage else []
+    parts += [f"{_cost(name, usage[name])} {word}" for name, word in COSTS.items() if name in usage]
+    return ", ".join(parts)
+
+
+def _cost(name: str, amount: float | None) -> str:
+    return "-" if amount is None else duration(amount) if name == "slot_ms" else size(round(amount))
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.0f} %" if part >= 0.01 else "<1 %"
