@@ -72,7 +72,7 @@ def command(
     step: str | None,
     grep: re.Pattern[str] | None,
 ) -> None:
-    """Print the events of a run.
+    """Print the events of a run, also as they happen.
 
     RUN is an id, the beginning of one, `last` or `last-failed`. Times are UTC. With -o json or jsonl: the
     events themselves. With -f those that are there, and then each as it happens, until the run is over.

@@ -42,7 +42,7 @@ def command(
     last: float | None,
     runs: int | None,
 ) -> None:
-    """Say what the runs of a pipeline or job tell together: what took how long, and since when.
+    """Say which steps take how long, and since when.
 
     Of the last 30 days, unless --last, --since or --runs say otherwise. `share` is the part of the runs' time in which
     a step stood on the critical path: only what has a share makes runs shorter. `trend` compares the times before and
