@@ -107,7 +107,7 @@ class StepTiming:
     warehouse: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready data; `rows_read`, `rows_written`, `first_ms`, `last_ms` and `warehouse` only where they apply."""
+        """Return JSON-ready data; rows, `first_ms`, `last_ms` and `warehouse` only where they apply."""
         data: dict[str, Any] = {
             "step_id": self.step_id,
             "op": self.op,

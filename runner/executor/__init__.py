@@ -28,6 +28,7 @@ from runner.executor.landing import incremental_reads, landing_spec, write_targe
 from runner.executor.meter import Meter
 from runner.executor.scopes import scoped
 from runner.ids import new_ulid
+from runner.logs import sent_for_job
 from runner.ports import LandingSpec, Release, Warehouse, Writer
 from runner.records import ErrorInfo, Status
 from runner.retry import Backoff
@@ -81,6 +82,7 @@ class JobExecutor:
         Raises only cancellation and `UncleanCancel`, after the job has been recorded as cancelled.
         """
         run_id = self._surroundings.run_id
+        sent_for_job(job.job_id)
         run = JobRun(job, new_ulid(), run_id, queue_ms, self._now(), Meter(self._clock), self._clock())
         self._emit(
             JobStarted(run_id=run_id, job_run_id=run.job_run_id, job_id=job.job_id, group=job.group,

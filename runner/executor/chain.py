@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from runner.cancellation import time_limit
 from runner.executor.meter import Meter
+from runner.logs import sent_for_step
 from runner.ports import Batch, HoldingStep, Step
 from runner.specs import StepSpec
 
@@ -130,7 +131,7 @@ class Chain:
         limit = node.spec.timeout or self._default_limit
         spent = self._meter.spent_ns(node.step_id) / 1e9
         try:
-            with time_limit(f"step {node.step_id}", limit, spent=spent):
+            with sent_for_step(node.step_id), time_limit(f"step {node.step_id}", limit, spent=spent):
                 yield
         except BaseException:
             self.failed = self.failed or node

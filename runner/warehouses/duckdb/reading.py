@@ -12,6 +12,7 @@ import anyio
 import duckdb
 import pyarrow as pa
 
+from runner.clock import monotonic_ns
 from runner.errors import RunPipelineError, WarehouseError
 from runner.logs import log_statement
 from runner.ports import Statement
@@ -37,6 +38,7 @@ class Reader:
         self._reader: pa.RecordBatchReader | None = None
         self._rows = 0
         self._begun = False
+        self._begun_ns: int | None = None
         self._ended = False
 
     async def batches(self) -> AsyncGenerator[pa.RecordBatch, None]:
@@ -67,12 +69,19 @@ class Reader:
         if reader is not None:
             reader.close()
             duration_ms = self._budget.spent * 1000
-            log_statement(ENGINE, self._statement.text, duration_ms=duration_ms, rows=self._rows)
+            log_statement(
+                ENGINE,
+                self._statement.text,
+                duration_ms=duration_ms,
+                rows=self._rows,
+                begun_ns=self._begun_ns,
+            )
         if self._schema is None:
             rollback(self._cursor)
 
     def _open(self) -> pa.RecordBatchReader:
         self._begun = True
+        self._begun_ns = monotonic_ns()
         if self._schema is None:
             self._cursor.execute("BEGIN TRANSACTION READ ONLY")
         # `sql(...)` streams (93 MB for 8M rows); `execute(...)` copies the whole result first (470 MB).

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, cast
 
 import duckdb
 
 from runner.clock import monotonic_ns
-from runner.logs import get_logger, log_statement
+from runner.logs import is_anyone_listening, log_statement
 from runner.warehouses.duckdb.faults import ENGINE
 
-_logger = get_logger(f"warehouses.{ENGINE}")
 Cursor = duckdb.DuckDBPyConnection
 
 
 def told(cursor: Cursor) -> Cursor:
-    """Return the cursor, or one like it that logs its statements if the level is debug."""
-    return cast("Cursor", _Told(cursor)) if _logger.isEnabledFor(logging.DEBUG) else cursor
+    """Return the cursor, or one like it that tells its statements if anyone listens."""
+    return cast("Cursor", _Told(cursor)) if is_anyone_listening(ENGINE) else cursor
 
 
 def untold(cursor: Cursor) -> Cursor:
