@@ -81,7 +81,11 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         foreign = name.startswith("RUN_PIPELINE_") and name != FAILED_CHECKS
-        if foreign or name in {"STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NO_COLOR", "FORCE_COLOR"}:
+        if (
+            foreign
+            or name.startswith("OTEL_")
+            or name in {"STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NO_COLOR", "FORCE_COLOR"}
+        ):
             del os.environ[name]
 
 

@@ -11,6 +11,7 @@ pydantic-settings reads and merges; ours is what it lacks.
     values        kinds of values
     connections   what functions get, and what in it is a secret
     notify        who is told when runs fail
+    telemetry     where traces and metrics go
     sources       where it is set: the library's sources, and how ours differ
     variables     names that must be misspelt
     places        the project folder, and folders that the environment names
@@ -22,6 +23,7 @@ from runner.settings.connections import Connection
 from runner.settings.models import RetrySettings, Settings, TimeoutSettings
 from runner.settings.notify import NotifySettings
 from runner.settings.places import ENV_PREFIX, SETTINGS_FILE, find_project
+from runner.settings.telemetry import TelemetrySettings
 from runner.settings.warehouses import (
     BigQuerySettings,
     DuckDBSettings,
@@ -39,6 +41,7 @@ __all__ = [
     "PostgresSettings",
     "RetrySettings",
     "Settings",
+    "TelemetrySettings",
     "TimeoutSettings",
     "WarehouseSettings",
     "find_project",

@@ -21,6 +21,7 @@ from runner.settings.connections import Connection
 from runner.settings.notify import NotifySettings
 from runner.settings.places import ENV_PREFIX, find_project
 from runner.settings.sources import sources_of
+from runner.settings.telemetry import TelemetrySettings
 from runner.settings.values import Count, Limit, Seconds, no_bool
 from runner.settings.variables import misspelt
 from runner.settings.warehouses import DuckDBSettings, WarehouseSettings
@@ -81,6 +82,7 @@ class Settings(BaseSettings):
     queues: Annotated[dict[str, Count], Field(validate_default=True)] = {}
     connections: dict[str, Connection] = {}
     notify: dict[ReceiverName, NotifySettings] = {}
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @field_validator("queues", mode="after")
     @classmethod

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings
 
 from runner.settings.places import SETTINGS_FILE, secrets_folders, systemd_state
 from runner.settings.sources import is_other_kind, settings_files
+from runner.settings.telemetry import standard_variables
 from runner.settings.toml_lines import RUNNER_TOML, Keys, Origin, toml_places
 from runner.settings.variables import variables
 
@@ -35,6 +36,8 @@ class Origins:
         for _, secrets in secrets_folders():
             for keys, file in settings_files(secrets, settings):
                 self._add(keys, file.read_text(encoding="utf-8"), Origin(f"{file}"))
+        for variable, key, value in standard_variables():
+            self._add(("telemetry", key), value, Origin(f"environment variable {variable}"))
         for variable, name, value in variables():
             if value and name:
                 self._add(name, value, Origin(f"environment variable {variable}"))

@@ -23,6 +23,7 @@ from pydantic_settings import (
 from runner.errors import ConfigurationError, Problem
 from runner.settings.connections import sealed
 from runner.settings.places import ENV_PREFIX, SETTINGS_FILE, find_project, secrets_folders, systemd_state
+from runner.settings.telemetry import standard_variables
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -41,8 +42,8 @@ def sources_of(
     arguments: PydanticBaseSettingsSource,
     secret_files: PydanticBaseSettingsSource,
 ) -> tuple[PydanticBaseSettingsSource, ...]:
-    """Return the sources of one project, the strongest first: arguments, environment, secrets folders,
-    runner.toml, systemd's state folder.
+    """Return the sources of one project, the strongest first: arguments, environment, variables of OpenTelemetry,
+    secrets folders, runner.toml, systemd's state folder.
 
     Raises `UsageError` without a project, `ConfigurationError` for what cannot be read.
     """
@@ -53,10 +54,16 @@ def sources_of(
     return (
         InitSettingsSource(settings, respelt({**given, "project": folder}, spelling)),
         Environment(settings, spelling),
+        InitSettingsSource(settings, _telemetry()),
         *_secrets(secret_files, spelling),
         toml,
         InitSettingsSource(settings, dict(systemd_state())),
     )
+
+
+def _telemetry() -> dict[str, Any]:
+    found = {key: value for _, key, value in standard_variables()}
+    return {"telemetry": found} if found else {}
 
 
 class _Text(EnvSettingsSource):

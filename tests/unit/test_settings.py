@@ -588,3 +588,44 @@ def test_importing_settings_brings_no_readers_of_other_formats() -> None:
     assert {"pydantic_settings"} == set(done.stdout.split()) & {
         "pydantic_settings", "yaml", "boto3", "azure", "google", "tomllib", "duckdb", "pyarrow", "anyio", "structlog",
     }  # fmt: skip
+
+
+# --- telemetry ---
+
+
+def test_nothing_is_sent_without_an_address(load: Load) -> None:
+    telemetry = load().telemetry
+    assert not telemetry.is_on
+    assert (telemetry.address("traces"), telemetry.address("metrics")) == (None, None)
+
+
+def test_the_variables_of_opentelemetry_win_over_the_file_and_lose_against_ours(load: Load) -> None:
+    toml = '[telemetry]\nendpoint = "http://file:4318"\ntimeout = "3s"\n'
+
+    assert load(toml).telemetry.address("traces") == "http://file:4318/v1/traces"
+    standard = load(toml, env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://standard:4318/base/"}).telemetry
+    assert standard.address("metrics") == "http://standard:4318/base/v1/metrics"
+    assert standard.timeout == 3
+    ours = load(toml, env={"RUN_PIPELINE_TELEMETRY__ENDPOINT": "http://ours:4318"}).telemetry
+    assert ours.address("traces") == "http://ours:4318/v1/traces"
+
+
+def test_a_signal_may_have_an_address_of_its_own_and_be_left_out(load: Load) -> None:
+    env = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://traces/in", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}
+    telemetry = load(env=env).telemetry
+    assert (telemetry.address("traces"), telemetry.address("metrics")) == ("https://traces/in", None)
+
+    telemetry = load('[telemetry]\nendpoint = "http://all"', env={"OTEL_METRICS_EXPORTER": "none"}).telemetry
+    assert (telemetry.address("traces"), telemetry.address("metrics")) == ("https://traces/in", None)
+    assert telemetry.is_on
+
+
+def test_opentelemetry_is_switched_off_as_everywhere(load: Load) -> None:
+    telemetry = load('[telemetry]\nendpoint = "http://all"', env={"OTEL_SDK_DISABLED": "TRUE"}).telemetry
+    assert not telemetry.is_on
+
+
+def test_a_wrong_address_names_the_variable_that_it_came_from(load: Load) -> None:
+    message = refused(load, env={"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"})
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in message
+    assert "telemetry.endpoint" in message
