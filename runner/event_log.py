@@ -22,13 +22,17 @@ from runner.errors import DamagedRecord, RunNotFound
 from runner.events import (
     Event,
     JobFinished,
+    JobPerformance,
     JobRetrying,
     JobStarted,
     Landed,
     Noticed,
+    PipelineFinished,
     RunFinished,
     RunStarted,
+    StagePerformance,
     StepFinished,
+    kind_of,
     to_dict,
 )
 from runner.files import Folder, is_folder, try_lock
@@ -116,7 +120,7 @@ async def flush_outbox(store: RunStore, warehouse: Warehouse, outbox_dir: Path) 
 def events_to_rows(events: Sequence[Event]) -> list[Row]:
     """Return the rows of `ops.event_log` for the durable events of one run, in their order.
 
-    Columns: event_id, event_type, timestamp (aware UTC), producer_component (`pipeline.NAME` for the run,
+    Columns: event_id, event_type, timestamp (aware UTC), producer_component (`pipeline.NAME` for the run or a stage,
     else the job), run_id (the job's run, or the pipeline's), correlation_id (the pipeline's run), trace_id (the same
     for all), status, error_message, payload (JSON text of everything else).
     """
@@ -131,12 +135,14 @@ def _row(event: Event, name: str, trace_id: str) -> Row:
         del payload[column]
     job_run_id = payload.pop("job_run_id", "")
     job_id = payload.pop("job_id", "")
+    payload.pop("code" if isinstance(event, Noticed) else "kind", None)
+    about = event.stage if isinstance(event, StagePerformance) else name
     status, error = _outcome(event)
     return {
         "event_id": event.event_id,
-        "event_type": payload.pop("code") if isinstance(event, Noticed) else event.event_type,
+        "event_type": kind_of(event),
         "timestamp": event.timestamp,
-        "producer_component": job_id or f"pipeline.{name}",
+        "producer_component": job_id or f"pipeline.{about}",
         "run_id": job_run_id or event.run_id,
         "correlation_id": event.run_id,
         "trace_id": trace_id or None,
@@ -159,6 +165,8 @@ def _outcome(event: Event) -> tuple[str | None, str | None]:
             return "failure", event.error.message
         case JobFinished():
             return event.record.status.value, _text(error.message for error in event.record.errors)
+        case JobPerformance() | StagePerformance() | PipelineFinished():
+            return event.status.value, None
         case RunFinished():
             return event.status.value, _text(error.message for error in event.errors)
         case Noticed():

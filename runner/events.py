@@ -157,6 +157,76 @@ class Noticed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobPerformance(Event):
+    """Where the time of a job went, in one line: `query_ms` is the summed time of the steps that brought rows in,
+    `transform_ms` of those that called functions, `write_ms` of those that landed rows (`analysis.performance`).
+
+    `kind` is the word that its YAML gives the event; `warehouse` what its queries used, where that is known.
+    """
+
+    event_type: ClassVar[str] = "job.performance"
+
+    kind: str = "job.performance"
+    job_run_id: str
+    job_id: str
+    status: Status
+    duration_ms: float
+    queue_ms: float
+    query_ms: float
+    transform_ms: float
+    write_ms: float
+    rows_read: int
+    rows_written: int
+    warehouse: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePerformance(Event):
+    """What running the jobs of a stage at once has gained. `group` is the path of the stage, `stage` its name.
+
+    `job_count` jobs ran, at most `max_workers` at once, for `duration_ms` from the first start to the last end.
+    `speedup_potential` is what equal jobs would gain, `actual_speedup` the summed time of the jobs by that of the
+    stage, `actual_per_job` milliseconds of the stage for each job.
+    """
+
+    event_type: ClassVar[str] = "stage.performance"
+
+    kind: str = "stage.performance"
+    stage: str
+    group: str
+    status: Status
+    job_count: int
+    max_workers: int
+    duration_ms: float
+    speedup_potential: float
+    actual_speedup: float
+    actual_per_job: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineFinished(Event):
+    """The figures of a run as a whole, just before its end. `job_statuses` counts its jobs by how they ended,
+    `queue_ms` and `jobs_ms` are sums over them: how long they waited for slots, and ran.
+    """
+
+    event_type: ClassVar[str] = "pipeline.finished"
+
+    status: Status
+    duration_ms: float
+    setup_ms: float
+    queue_ms: float
+    jobs_ms: float
+    job_count: int
+    job_statuses: Mapping[str, int]
+    max_workers: int | None
+    rows_read: int
+    rows_written: int
+    rows_quarantined: int
+    peak_memory_bytes: int | None = None
+    warehouse: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
     """The run reached its end. `errors` are those of the run itself; jobs carry their own. `peak_memory_bytes`: see
     `PipelineRun`.
@@ -174,7 +244,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     cls.event_type: cls
     for cls in (
         RunStarted, JobStarted, StepProgress, StepFinished, JobRetrying, Landed, JobFinished, Noticed,
-        RunFinished,
+        JobPerformance, StagePerformance, PipelineFinished, RunFinished,
     )
 }  # fmt: skip
 
@@ -209,6 +279,17 @@ class UnknownEvent(RunPipelineError):
 
     def __str__(self) -> str:
         return f"unknown event type {self.event_type!r}"
+
+
+def kind_of(event: Event) -> str:
+    """Return the word for an event: the code of a notice, what YAML calls a performance event, else its type."""
+    match event:
+        case Noticed():
+            return event.code
+        case JobPerformance() | StagePerformance():
+            return event.kind
+        case _:
+            return event.event_type
 
 
 def to_dict(event: Event, *, without: str = "") -> dict[str, Any]:

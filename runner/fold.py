@@ -87,7 +87,14 @@ class RunFold:
 
     def run(self, *, alive: bool = True) -> PipelineRun:
         """Return the run as far as it is known; see `fold_run`."""
-        started, finished = self._started, self._finished
+        return self._run(self._finished, alive=alive)
+
+    def run_ending_with(self, finished: RunFinished) -> PipelineRun:
+        """Return the run as it will be after this last event."""
+        return self._run(finished, alive=True)
+
+    def _run(self, finished: RunFinished | None, *, alive: bool) -> PipelineRun:
+        started = self._started
         over = finished is not None or not alive
         status = finished.status if finished else Status.RUNNING if alive else Status.CRASHED
         return PipelineRun(

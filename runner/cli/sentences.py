@@ -6,12 +6,15 @@ from runner.cli.wording import count, duration, short_id, size
 from runner.events import (
     Event,
     JobFinished,
+    JobPerformance,
     JobRetrying,
     JobStarted,
     Landed,
     Noticed,
+    PipelineFinished,
     RunFinished,
     RunStarted,
+    StagePerformance,
     StepFinished,
     StepProgress,
 )
@@ -45,6 +48,18 @@ def sentence(event: Event) -> str:
         case Noticed():
             step = f"step {event.step_id}: " if event.step_id else ""
             return f"{step}{event.message} [{event.code}]"
+        case JobPerformance():
+            parts = {"queries": event.query_ms, "transforms": event.transform_ms, "writes": event.write_ms}
+            return f"time: {', '.join(f'{part} {duration(spent)}' for part, spent in parts.items())}"
+        case StagePerformance():
+            jobs = f"{count(event.job_count, 'job')} in {duration(event.duration_ms)}"
+            gained = f"{event.actual_speedup:g} times as fast as one after the other"
+            return f"stage {event.group}: {jobs}, {gained} ({event.speedup_potential:g} possible)"
+        case PipelineFinished():
+            jobs = count(event.job_count, "job")
+            return (
+                f"{jobs} in {duration(event.duration_ms)}, {rows_text(event.rows_read, event.rows_written)}"
+            )
         case RunFinished():
             errors = "".join(f"; {error_text(error)}" for error in event.errors)
             return f"run {short_id(event.run_id)}: {event.status} in {duration(event.duration_ms)}{errors}"

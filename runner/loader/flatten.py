@@ -22,7 +22,7 @@ from heapq import heappop, heappush
 from runner.errors import did_you_mean
 from runner.loader.documents import Document, Report
 from runner.loader.nodes import Path
-from runner.specs import Barrier, PipelineSpec
+from runner.specs import Barrier, PipelineSpec, PlannedStage
 
 MAX_NESTING = 32
 
@@ -41,10 +41,11 @@ class JobPlace:
 
 @dataclass(slots=True)
 class FlatGraph:
-    """The flattened run: places of its jobs in the order written, barriers, and workers by limit name."""
+    """The flattened run: places of its jobs in the order written, barriers, stages, and workers by limit name."""
 
     places: list[JobPlace] = field(default_factory=list)
     barriers: list[Barrier] = field(default_factory=list)
+    stages: list[PlannedStage] = field(default_factory=list)
     limits: dict[str, int] = field(default_factory=dict)
 
 
@@ -113,6 +114,14 @@ class Flattener:
                 before = (members[-1],) if workers == 1 and members else after
                 if end := self._member(document, (*path, position), member, replace(inner, after=before)):
                     members.append(end)
+            own = tuple(member for member in stage.jobs if member in members and member in self.jobs)
+            if own:
+                at_once = min(workers, *(self.graph.limits[limit] for limit in limits)) if limits else workers
+                self.graph.stages.append(
+                    PlannedStage(
+                        name=stage.name, group=group, event=stage.event, max_workers=at_once, jobs=own
+                    )
+                )
             end = self._barrier(name, members)
             after = (end,) if end else after
             ends += [end] if end else []

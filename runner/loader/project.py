@@ -219,6 +219,7 @@ class Project:
             as_of=as_of,
             jobs=tuple(_planned(job, place) for job, place in zip(jobs, graph.places, strict=True)),
             barriers=tuple(graph.barriers),
+            stages=tuple(graph.stages),
             limits=graph.limits,
             max_workers=workers,
             tables=reading.used,

@@ -9,7 +9,7 @@ It installs no signal handlers, configures no logging, keeps no global state, an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -21,6 +21,7 @@ import anyio.to_thread
 
 from runner.cancellation import in_own_task
 from runner.clock import monotonic_ns, utc_now
+from runner.errors import HeldByAnother, RunPipelineError, WarehouseError
 from runner.event_log import flush_outbox
 from runner.events import Event
 from runner.executor import incremental_reads
@@ -29,13 +30,14 @@ from runner.loader import Project, open_project
 from runner.locks import LockSet, acquire_all
 from runner.logs import get_logger
 from runner.pipeline_runner.execution import Execution
+from runner.pipeline_runner.needs import UNOPENED, needs_warehouse
 from runner.pipeline_runner.places import locks_dir, outbox_dir
 from runner.pipeline_runner.processes import processes_of
 from runner.pipeline_runner.retrying import owed_jobs, retried_params, retry_plan
 from runner.pipeline_runner.tables import changes_for
 from runner.pipeline_runner.threads import LimitedThreads
 from runner.pipeline_runner.warehouse import build_warehouse
-from runner.ports import FunctionProcesses, ReadQuery, Release, Warehouse
+from runner.ports import FunctionProcesses, ReadQuery, Release, TableChange, Warehouse
 from runner.records import PipelineRun
 from runner.run_store import FileRunStore
 from runner.settings import Settings
@@ -233,8 +235,7 @@ class PipelineRunner:
                 return run
 
         async def locked(plan: RunPlan, run_id: str, processes: FunctionProcesses | None) -> PipelineRun:
-            warehouse = await self._open()
-            changes = await changes_for(plan, warehouse)
+            warehouse, changes = await self._prepared(plan)
             execution = Execution(
                 run_id=run_id,
                 settings=self.settings,
@@ -254,13 +255,32 @@ class PipelineRunner:
 
         return await in_own_task(execute)
 
+    async def _prepared(self, plan: RunPlan) -> tuple[Warehouse, Sequence[TableChange]]:
+        """Return the open warehouse, and the DDL that the run's tables need. A run that asks nothing of the warehouse
+        goes on while it is away; the run's events get there later.
+        """
+        try:
+            warehouse = await self._open()
+            return warehouse, await changes_for(plan, warehouse)
+        except (HeldByAnother, WarehouseError) as error:
+            if needs_warehouse(plan):
+                raise
+            log.warning("the run goes on without the warehouse, of which it needs nothing: %s", error)
+            return UNOPENED, ()
+
     def _lock_jobs(self, plan: RunPlan, run_id: str) -> LockSet:
         names = [f"job.{job.job_id}" for job in plan.jobs]
         return acquire_all(locks_dir(self.settings), names, f"run {run_id}")
 
     async def flush_events(self) -> None:
-        """Bring the events of finished runs to `ops.event_log`. What fails is logged and retried by the next run."""
-        warehouse = await self.open_warehouse()
+        """Bring the events of finished runs to `ops.event_log`. What fails, also opening the warehouse, is logged and
+        retried by the next run.
+        """
+        try:
+            warehouse = await self.open_warehouse()
+        except RunPipelineError as error:
+            log.warning("the events of runs are not in ops.event_log yet: %s", error)
+            return
         result = await flush_outbox(self.store, warehouse, outbox_dir(self.settings))
         for problem in result.problems:
             log.warning("%s", problem)

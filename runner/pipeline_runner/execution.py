@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from runner.analysis.performance import pipeline_finished
 from runner.cancellation import time_limit
 from runner.clock import monotonic_ns, utc_now
 from runner.errors import RunPipelineError, UncleanCancel
@@ -21,6 +22,7 @@ from runner.graph import JobGraph
 from runner.ids import Trace
 from runner.memory import peak_memory_bytes
 from runner.pipeline_runner.build import step_builder
+from runner.pipeline_runner.figures import Figures
 from runner.pipeline_runner.places import outbox_dir
 from runner.pipeline_runner.tables import sentence
 from runner.ports import FunctionProcesses, FunctionThreads, Release, TableChange, Warehouse
@@ -123,7 +125,12 @@ class Execution:
             status=status,
             errors=errors,
             peak_memory_bytes=self._peak_memory_bytes(),
+            closing=self._closing,
         )
+
+    async def _closing(self, run: PipelineRun) -> Sequence[Event]:
+        """What is told of the run as a whole, before its last event."""
+        return [pipeline_finished(run)]
 
     def _peak_memory_bytes(self) -> int | None:
         """The peak of this process, or of its largest worker if that held more."""
@@ -132,6 +139,7 @@ class Execution:
 
     async def _work(self, recorder: Recorder) -> None:
         await self._apply_changes(recorder)
+        figures = Figures(self._plan, self.run_id, recorder.emit)
         timeouts, retries = self._settings.timeouts, self._settings.retries
         executor = JobExecutor(
             plan=self._plan,
@@ -139,7 +147,7 @@ class Execution:
             trace_id=self._trace.trace_id,
             warehouse=self._warehouse,
             build_step=step_builder(self._settings, self._threads, self._processes),
-            emit=recorder.emit,
+            emit=figures.emit,
             backoff=Backoff(retries.base_delay, retries.max_delay),
             releases=self._releases,
             step_limit=timeouts.step,
@@ -148,7 +156,7 @@ class Execution:
         scheduler = Scheduler(
             JobGraph(self._plan.jobs, self._plan.barriers),
             run_job=executor.run_job,
-            on_skipped=partial(self._skipped, recorder),
+            on_skipped=partial(self._skipped, figures),
             limits=self._plan.limits,
             queues=self._settings.queues,
             max_workers=self._plan.max_workers,
@@ -167,7 +175,7 @@ class Execution:
                         details={"table": str(change.table.ref), "column": change.column})
             )  # fmt: skip
 
-    def _skipped(self, recorder: Recorder, job: PlannedJob, reason: str) -> None:
+    def _skipped(self, figures: Figures, job: PlannedJob, reason: str) -> None:
         record = RunRecord(
             run_id="",
             job_id=job.job_id,
@@ -181,7 +189,7 @@ class Execution:
             completed_at=utc_now(),
             errors=(ErrorInfo(category="skipped", message=reason),),
         )
-        recorder.emit(JobFinished(run_id=self.run_id, job_run_id="", job_id=job.job_id, record=record))
+        figures.emit(JobFinished(run_id=self.run_id, job_run_id="", job_id=job.job_id, record=record))
 
     def _create(self, store: FileRunStore) -> RunWriter:
         writer = store.create(self.run_id, self._plan.name, self._started_at)

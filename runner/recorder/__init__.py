@@ -13,7 +13,7 @@ power failure may take what was written in the last `SYNC_EVERY` seconds. Runs o
 """
 
 from runner.recorder.disk import SYNC_EVERY
-from runner.recorder.recorder import Observer, Recorder
+from runner.recorder.recorder import Closing, Observer, Recorder
 from runner.recorder.texts import Redact, redacted
 
-__all__ = ["SYNC_EVERY", "Observer", "Recorder", "Redact", "redacted"]
+__all__ = ["SYNC_EVERY", "Closing", "Observer", "Recorder", "Redact", "redacted"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Observer = Callable[[Event], None]
 """Is told of each event at once, on the event loop; must not block. What it raises is logged, once."""
+
+Closing = Callable[[PipelineRun], Awaitable[Sequence[Event]]]
+"""Looks at a run that is about to end, and says what else there is to tell of it. Must not raise."""
 
 logger = get_logger("recorder")
 
@@ -111,8 +114,11 @@ class Recorder:
         status: Status | None = None,
         errors: Sequence[ErrorInfo] = (),
         peak_memory_bytes: int | None = None,
+        closing: Closing | None = None,
     ) -> PipelineRun:
         """End the run: emit `RunFinished`, write everything and the summary, and return the run.
+
+        `closing` is given the run as it is going to be recorded, and returns what is to be emitted before the end.
 
         `status` None: a failure (or partial) if there are `errors`, else what the jobs make of it. The run is
         folded from the events: `RunStore.load` will return the same. Shielded from cancellation.
@@ -123,17 +129,22 @@ class Recorder:
         """
         with anyio.CancelScope(shield=True):
             await self._write()
-            jobs = self._disk.fold.run().jobs
-            problems = (*errors, *self._problem())
-            self.emit(
-                RunFinished(
+
+            def end() -> RunFinished:
+                jobs = self._disk.fold.run().jobs
+                problems = (*errors, *self._problem())
+                return RunFinished(
                     run_id=self._run_id,
                     status=_status(status if self.error is None else None, jobs, problems),
                     duration_ms=duration_ms,
                     peak_memory_bytes=peak_memory_bytes,
                     errors=problems,
                 )
-            )
+
+            if closing is not None:
+                for event in await closing(self._disk.fold.run_ending_with(end())):
+                    self.emit(event)
+            self.emit(end())
             await self._write(final=True)
         run = self._disk.fold.run()
         if self.error is None or run.errors[-1:] == self._problem():

@@ -24,6 +24,8 @@ _IDS = frozenset(
         "group",
         "jobs",
         "retry_of",
+        "kind",
+        "stage",
         "queue",
         "queues",
         "waits_for",

@@ -24,7 +24,7 @@ from runner.specs.names import (
     parse_duration,
 )
 from runner.specs.pipelines import JobSpec, MemberSpec, ParamSpec, PipelineSpec, StageSpec
-from runner.specs.plan import Barrier, PlannedJob, RunPlan, SqlText
+from runner.specs.plan import Barrier, PlannedJob, PlannedStage, RunPlan, SqlText
 from runner.specs.steps import (
     SOURCES,
     STEP_OPS,
@@ -47,6 +47,6 @@ __all__ = [
     "CallSpec", "CheckSpec", "ColumnSpec", "ColumnType", "Cursor", "DatasetSpec", "Duration",
     "Expectation", "ExtractSpec", "Filter", "Id", "Identifier", "Identify", "Incremental", "IndexSpec",
     "JobSpec", "Lookback", "MemberSpec", "Misfit", "ParamSpec", "PartitionSpec", "PipelineSpec", "PlannedJob",
-    "ReadSpec", "RunPlan", "Spec", "SqlSpec", "SqlText", "StageSpec", "Step", "StepSpec", "TableRef", "TableSpec",
-    "Workers", "WriteSpec", "check_id", "check_identifier", "parse_duration",
+    "PlannedStage", "ReadSpec", "RunPlan", "Spec", "SqlSpec", "SqlText", "StageSpec", "Step", "StepSpec", "TableRef",
+    "TableSpec", "Workers", "WriteSpec", "check_id", "check_identifier", "parse_duration",
 ]  # fmt: skip

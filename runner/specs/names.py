@@ -11,6 +11,7 @@ from runner.clock import parse_duration as parse_duration
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_EVENT = re.compile(r"(?=.{3,64}\Z)[a-z0-9][a-z0-9_]*(\.[a-z0-9_]+)+")
 _FUNCTION = re.compile(r"[A-Za-z_][\w]*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _RESOURCE = re.compile(_FUNCTION.pattern + r"(\.[A-Za-z_][\w-]*)?", re.ASCII)
 
@@ -23,6 +24,12 @@ COLUMN_TYPES = (
 
 PARAM_TYPES = ("string", "int64", "float64", "bool", "timestamp", "date", "path")
 """Types a job parameter may be declared with; `path` is resolved against the project folder."""
+
+ENGINE_EVENTS = (
+    "check", "incremental", "job", "landing", "notice", "performance", "pipeline", "rows", "run", "stage", "step",
+    "table",
+)  # fmt: skip
+"""First words of the engine's own events and notices."""
 
 ENGINE_DATASET = "ops"
 """The dataset of the engine's own tables; projects do not declare tables in it."""
@@ -58,6 +65,21 @@ def _check_function(value: str) -> str:
     return value
 
 
+def check_event(value: str) -> str:
+    """Return `value` if it can be the word for an event of a project; raise `ValueError` otherwise."""
+    if not _EVENT.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is no word for an event; expected words of a-z 0-9 _ joined by dots, at least two, in all at"
+            " most 64 characters"
+        )
+    first = value.partition(".")[0]
+    if first in ENGINE_EVENTS:
+        raise ValueError(
+            f"{value!r}: events that begin with '{first}.' are the engine's own; expected another first word"
+        )
+    return value
+
+
 def as_tuple(value: object) -> object:
     """Let a single name stand for a list of one."""
     return (value,) if isinstance(value, str) else value
@@ -74,6 +96,7 @@ def _check_resource(value: str) -> str:
 Id = Annotated[str, AfterValidator(check_id)]
 Identifier = Annotated[str, AfterValidator(check_identifier)]
 Identifiers = Annotated[tuple[Identifier, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+EventName = Annotated[str, AfterValidator(check_event)]
 FunctionName = Annotated[str, AfterValidator(_check_function)]
 ResourceName = Annotated[str, AfterValidator(_check_resource)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]

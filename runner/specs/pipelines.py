@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from runner.specs.names import Duration, Flag, Id, Identifier, Spec, Workers, as_tuple
+from runner.specs.names import Duration, EventName, Flag, Id, Identifier, Spec, Workers, as_tuple
 from runner.specs.steps import Step
 
 
@@ -20,7 +20,7 @@ class ParamSpec(Spec):
 
 class JobSpec(Spec):
     """A job: the unit that lands as a whole. `queue` bounds how many of its kind run at once; of those that wait in
-    one queue, the greatest `priority` goes first.
+    one queue, the greatest `priority` goes first. `event` is the word for the event that tells where its time went.
     """
 
     job_id: Id
@@ -29,15 +29,19 @@ class JobSpec(Spec):
     queue: str = "default"
     priority: Annotated[int, Field(ge=-100, le=100, strict=True)] = 0
     timeout: Duration | None = None
+    event: EventName | None = None
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
 
 class StageSpec(Spec):
-    """A stage: its jobs (or sub-pipelines) are independent of each other and come after the stage before."""
+    """A stage: its jobs (or sub-pipelines) are independent of each other and come after the stage before. `event` is
+    the word for the event that tells what running them at once has gained.
+    """
 
     name: Id
     jobs: Annotated[tuple[Id, ...], Field(min_length=1)]
     max_workers: Workers | None = None
+    event: EventName | None = None
 
 
 class MemberSpec(Spec):

@@ -68,6 +68,21 @@ class Barrier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStage:
+    """A stage that holds jobs of its own, for the account of it: `group` is their group, `event` the word for it, None
+    for the usual one.
+
+    Of sub-pipelines among its members their own stages tell.
+    """
+
+    name: str
+    group: str
+    event: str | None
+    max_workers: int
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
     """Everything a run needs to know before it starts. `limits` holds workers by limit name, `max_workers`
     the cap on the whole run (from flag or settings; None: none). `tables` are all declarations that the jobs
@@ -81,6 +96,7 @@ class RunPlan:
     as_of: datetime
     jobs: tuple[PlannedJob, ...]
     barriers: tuple[Barrier, ...] = ()
+    stages: tuple[PlannedStage, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
     max_workers: int | None = None
     tables: Mapping[TableRef, TableSpec] = field(default_factory=dict)
@@ -99,8 +115,13 @@ class RunPlan:
             for job in self.jobs
             if job.job_id not in wanted
         )
+
+        def kept(stage: PlannedStage) -> PlannedStage:
+            return replace(stage, jobs=tuple(job_id for job_id in stage.jobs if job_id in wanted))
+
         return replace(
             self,
             jobs=tuple(job for job in self.jobs if job.job_id in wanted),
             barriers=(*self.barriers, *done),
+            stages=tuple(stage for stage in map(kept, self.stages) if stage.jobs),
         )

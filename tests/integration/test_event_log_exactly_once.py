@@ -54,7 +54,9 @@ def test_each_event_is_logged_by_the_run_itself(loading: ThrowAwayProject) -> No
     assert [(row["event_type"], row["producer_component"], row["status"]) for row in columns] == [
         ("job.finished", "job", "success"),
         ("job.landed", "job", "success"),
+        ("job.performance", "job", "success"),
         ("job.started", "job", "running"),
+        ("pipeline.finished", "pipeline.job", "success"),
         ("run.finished", "pipeline.job", "success"),
         ("run.started", "pipeline.job", "running"),
         ("step.finished", "job", "success"),

@@ -120,7 +120,7 @@ def test_rows_of_a_run() -> None:
             max_workers=4,
             as_of=AT,
             trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
-        ),  # fmt: skip
+        ),
         JobStarted(**job, group="daily", queue_ms=2),
         StepProgress(**job, step_id="read_me", rows=5),
         StepFinished(**job, timing=StepTiming(step_id="read_me", op="read", status=Status.FAILURE)),

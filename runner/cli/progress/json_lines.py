@@ -9,10 +9,24 @@ from typing import Any
 from runner.cli.log_output import event_logger
 from runner.cli.sentences import sentence
 from runner.clock import format_utc
-from runner.events import Event, JobFinished, Noticed, RunFinished, StepFinished
+from runner.events import (
+    Event,
+    JobFinished,
+    JobPerformance,
+    Noticed,
+    PipelineFinished,
+    RunFinished,
+    StagePerformance,
+    StepFinished,
+    kind_of,
+    to_dict,
+)
 from runner.records import PipelineRun, RunRecord, Status
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+FIGURES = (JobPerformance, StagePerformance, PipelineFinished)
+"""Events for dashboards: what they say has been said by the ends that they come after."""
 
 
 class JsonProgress:
@@ -34,7 +48,7 @@ class JsonProgress:
         level = level_of(event)
         wanted = {-1: logging.WARNING, 0: logging.INFO}.get(max(-1, min(self._verbosity, 1)), logging.DEBUG)
         if event.durable and level >= wanted:
-            self._logger.log(level, name_of(event), **fields_of(event))
+            self._logger.log(level, kind_of(event), **fields_of(event))
 
     def tick(self) -> None:
         """Nothing moves here between events."""
@@ -54,15 +68,12 @@ class JsonProgress:
         )
 
 
-def name_of(event: Event) -> str:
-    """Return the word for an event: its type, or the code of a notice."""
-    return event.code if isinstance(event, Noticed) else event.event_type
-
-
 def level_of(event: Event) -> int:
     """Return the logging level of an event: failures are errors, steps are for debugging."""
     if isinstance(event, Noticed):
         return _LEVELS.get(event.level, logging.INFO)
+    if isinstance(event, FIGURES):
+        return logging.DEBUG
     status = event.record.status if isinstance(event, JobFinished) else getattr(event, "status", None)
     if status in (Status.FAILURE, Status.PARTIAL, Status.CANCELLED):
         failed = status is Status.FAILURE or not isinstance(event, JobFinished) or bool(event.record.errors)
@@ -84,6 +95,12 @@ def fields_of(event: Event) -> dict[str, Any]:
         found |= {key: value for key, value in event.timing.to_dict().items() if key != "warehouse"}
     elif isinstance(event, RunFinished):
         found |= {"status": event.status.value, "errors": [error.to_dict() for error in event.errors]}
+    elif isinstance(event, FIGURES):
+        found |= {
+            key: value
+            for key, value in to_dict(event).items()
+            if key not in (*found, "event_type", "event_id")
+        }
     elif isinstance(event, Noticed) and event.details:
         found["details"] = dict(event.details)
     return found | {"message": sentence(event)}

@@ -19,6 +19,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "name": "The name of the stage, once in a pipeline.",
         "jobs": "Jobs, or pipelines, which dissolve into their jobs. They are independent of each other.",
         "max_workers": "How many of them at once; with 1 they run in this order. Default: the pipeline's.",
+        "event": "The type in `ops.event_log` of the event that tells what running the jobs at once has gained.",
     },
     "MemberSpec": {
         "needs": "Jobs that must succeed first; if one does not, this job is skipped.",
@@ -31,6 +32,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "queue": "One of [queues] in runner.toml: bounds how many jobs of its kind run at once.",
         "priority": "Of the jobs that wait in one queue, the greatest priority goes first.",
         "timeout": "Bounds the job's time; it fails then, category `timeout`. Default: the setting `timeouts.job`.",
+        "event": "The type in `ops.event_log` of the event that tells where the job's time went.",
         "steps": "What the job does, in order. All its writes land in one transaction.",
     },
     "ParamSpec": {

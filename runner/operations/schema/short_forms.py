@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from runner.specs.names import ENGINE_EVENTS
+
 Schema = dict[str, Any]
 Shape = Callable[[Schema], Schema]
 
 # ECMA 262, as JSON Schema wants them: anchored, without possessive quantifiers or named groups.
 ID = r"^(?!.*\.\.)[a-z0-9]([a-z0-9_.-]{0,62}[a-z0-9_-])?$"
+EVENT = rf"^(?=.{{3,64}}$)(?!({'|'.join(ENGINE_EVENTS)})\.)[a-z0-9][a-z0-9_]*(\.[a-z0-9_]+)+$"
 IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 TABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,127}\.[A-Za-z_][A-Za-z0-9_]{0,127}$"
 FUNCTION = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
@@ -65,6 +68,7 @@ def _limit(schema: Schema) -> Schema:
 
 SHAPES: dict[str, Shape] = {
     "check_id": _text(ID, "an id: 1 to 64 of a-z 0-9 _ . -, beginning with a letter or digit"),
+    "check_event": _text(EVENT, "a word for an event, none of the engine's own: formation.performance"),
     "check_identifier": _text(IDENTIFIER, "an identifier: a letter or _, then letters, digits and _"),
     "_check_function": _text(FUNCTION, "a function: package.module:function"),
     "_check_resource": _text(RESOURCE, "a resource: package.module:name, or package.module:source.resource"),

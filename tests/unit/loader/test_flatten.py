@@ -174,3 +174,26 @@ def test_topological_order_of_a_long_chain() -> None:
     names = [f"n{number}" for number in range(5_000)]
     waits = {name: names[number + 1 : number + 2] for number, name in enumerate(names)}
     assert topological(waits)[0] == names[::-1]
+
+
+def test_stages_are_told_of_with_the_jobs_of_their_own() -> None:
+    """Sub-pipelines have stages of their own; the narrowest of the limits around a stage counts."""
+    outer = {
+        "stages": [
+            {"name": "a", "jobs": ["q"], "max_workers": 3},
+            {"name": "b", "jobs": ["j4", "r", "j5"], "event": "shop.b"},
+        ]
+    }
+    graph, problems = flatten({
+        "p": outer,
+        "q": stages(["j0", "j1"], ["j2"], max_workers=5),
+        "r": {"jobs": {"j3": {}}},
+    })  # fmt: skip
+    assert problems == []
+    assert [
+        (stage.name, stage.group, stage.event, stage.max_workers, stage.jobs) for stage in graph.stages
+    ] == [
+        ("a", "p/a/q/a", None, 3, ("j0", "j1")),
+        ("b", "p/a/q/b", None, 3, ("j2",)),
+        ("b", "p/b", "shop.b", 1, ("j4", "j5")),
+    ]
