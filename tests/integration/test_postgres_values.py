@@ -8,13 +8,19 @@ import pytest
 
 from runner.errors import WarehouseError
 from tests.postgres_lab import open_lab
-from tests.projects import ThrowAwayProject, extract, job_of, make_project, project, write
+from tests.projects import ThrowAwayProject, call, extract, job_of, make_project, project, write
 from tests.servers.postgres import PostgresDatabase
 from tests.warehouse_lab import EVENTS, table
 
 __all__ = ["make_project", "project"]
 
 FUNCTIONS = """
+    def numbers():
+        yield from ({"n": n} for n in range(3))
+
+    def with_nul(row):
+        return {"k": str(row["n"]), "s": "a\\x00b" if row["n"] == 1 else "ab", "j": None}
+
     def given():
         yield {"k": "good", "s": "text", "j": {"a": "\\\\u0000"}}
         yield {"k": "in text", "s": "a\\x00b", "j": None}
@@ -37,6 +43,22 @@ def test_text_with_nul_is_a_bad_row(project: ThrowAwayProject, postgres_database
         ("k='in text'", "s", rf"{expected} 'a\x00b'"),
         ("k='in json'", "j", rf"""{expected} '{{"a":["\\u0000"]}}'"""),
     ]
+
+
+def test_text_with_nul_is_a_bad_row_also_out_of_a_process(
+    project: ThrowAwayProject, postgres_database: PostgresDatabase
+) -> None:
+    """What comes out of a process has been checked there, but not for this."""
+    project.table("out.texts", "k string, s string, j json", key=["k"])
+    project.functions(FUNCTIONS)
+    bad_rows = {"on_bad_row": "quarantine"}
+    steps = [extract("numbers"), call("with_nul", runs_in="process"), write("out.texts", **bad_rows)]
+    project.job("job", *steps)
+
+    run = project.run("job", warehouse={"kind": "postgres", "dsn": postgres_database.uri}, processes=1)
+
+    assert (job_of(run).rows_written, job_of(run).rows_quarantined) == (2, 1)
+    assert postgres_database.fetch("SELECT k, s FROM out.texts ORDER BY k") == [("0", "ab"), ("2", "ab")]
 
 
 @pytest.mark.asyncio

@@ -12,6 +12,7 @@ import pytest
 
 from runner.ports import Batch
 from runner.specs import ColumnSpec
+from runner.sql import POSTGRES
 from runner.types import Encoded, RowEncoder, arrow_schema
 
 AWARE = datetime(2026, 2, 12, 6, tzinfo=UTC)
@@ -282,3 +283,20 @@ def test_no_rows_are_an_empty_batch_of_the_schema() -> None:
     encoded = RowEncoder(COLUMNS, key=["id"]).encode_rows([])
     assert (encoded.batch.num_rows, encoded.batch.schema) == (0, arrow_schema(COLUMNS))
     assert encoded.bad == []
+
+
+def test_a_text_that_the_warehouse_cannot_hold_makes_its_row_bad_in_any_shape() -> None:
+    columns = [ColumnSpec(name="s", type="string"), ColumnSpec(name="j", type="json")]
+    texts = ["good", "a\x00b", "good", "good", None]
+    documents = [{"a": r"\u0000"}, None, {"a\x00": 1}, {"a": "\\\x00"}, "\\"]
+    rows = [{"s": text, "j": document} for text, document in zip(texts, documents, strict=True)]
+    plain = RowEncoder(columns).encode_rows(rows)
+    assert plain.bad == []
+
+    encoder = RowEncoder(columns, unfit_texts=POSTGRES.unfit_texts)
+    for encoded in (encoder.encode_rows(rows), encoder.encode_arrow(plain.batch)):
+        assert [(bad.index, bad.column) for bad in encoded.bad] == [(1, "s"), (2, "j"), (3, "j")]
+        assert encoded.bad[0].reason == (
+            "expected text without the character NUL, which the warehouse cannot hold, got 'a\\x00b'"
+        )
+        assert encoded.batch.column("s").to_pylist() == ["good", None]
