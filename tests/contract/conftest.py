@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
 from pydantic import SecretStr
 
@@ -17,6 +18,7 @@ from runner.testing import MemoryWarehouse
 from runner.warehouses.bigquery import BigQueryWarehouse
 from runner.warehouses.duckdb import DuckDBWarehouse
 from runner.warehouses.postgres import PostgresWarehouse
+from tests.servers.bigquery import BigQueryProject, BigQueryServer
 from tests.warehouse_lab import TABLES, Lab
 
 OpenLab = Callable[..., AbstractAsyncContextManager[Lab]]
@@ -74,6 +76,35 @@ def _postgres(version: int) -> Build:
     return build
 
 
+class BigQueryTables:
+    """Projects with empty tables, to be copied: making them takes the emulator a second for each test."""
+
+    def __init__(self, new_project: Callable[[], BigQueryProject]) -> None:
+        self._new_project = new_project
+        self._made: dict[tuple[TableSpec, ...], BigQueryProject] = {}
+        self._latest = ""
+
+    async def prepare(self, lab: Lab, project: BigQueryProject, tables: tuple[TableSpec, ...]) -> None:
+        """Have tables in the project of a test, which may open it twice."""
+        has_some, self._latest = self._latest == project.name, project.name
+        if has_some:
+            await lab.prepare(*tables)
+            return
+        if tables in self._made:
+            await anyio.to_thread.run_sync(project.copy, self._made[tables])
+            return
+        await lab.prepare(*tables)
+        kept = self._made[tables] = self._new_project()
+        await anyio.to_thread.run_sync(kept.copy, project)
+
+
+@pytest.fixture(scope="session")
+def bigquery_tables(bigquery_servers: Callable[[], BigQueryServer]) -> Iterator[BigQueryTables]:
+    """What `open_lab` copies, for all tests of a process."""
+    with ExitStack() as made:
+        yield BigQueryTables(lambda: made.enter_context(bigquery_servers().project()))
+
+
 WAREHOUSES: dict[str, Build] = {
     "duckdb": _duckdb,
     "memory": _memory,
@@ -94,7 +125,11 @@ def open_lab(request: pytest.FixtureRequest) -> OpenLab:
     ) -> AsyncIterator[Lab]:
         async with build(request, query_timeout, stage_bytes) as warehouse:
             lab = Lab(warehouse, request.param)
-            await lab.prepare(*(tables or TABLES))
+            if request.param == "bigquery":
+                project = request.getfixturevalue("bigquery_project")
+                await request.getfixturevalue("bigquery_tables").prepare(lab, project, tables or TABLES)
+            else:
+                await lab.prepare(*(tables or TABLES))
             yield lab
 
     return opened

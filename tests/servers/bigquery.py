@@ -130,8 +130,12 @@ class BigQueryServer:
         """Send a request of the test's own, and return the answer's JSON."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.rest}{path}", data, method=method)
-        with urllib.request.urlopen(request, timeout=seconds) as answer:
-            return json.loads(answer.read())
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            error.add_note(error.read().decode(errors="replace")[:2000])
+            raise
 
     def log(self) -> str:
         """Return what the server wrote."""
@@ -182,6 +186,10 @@ class BigQueryProject:
         """
         noted: list[dict[str, Any]] = self.server.ask("GET", f"/_test/{self.name}/requests")
         return noted
+
+    def copy(self, source: BigQueryProject) -> None:
+        """Have the datasets and empty tables of another project; this one has nothing so far."""
+        self.server.ask("POST", f"/_test/{self.name}/copy/{source.name}")
 
     def forget_requests(self) -> None:
         """Begin the notes anew."""

@@ -425,7 +425,7 @@ def _error(fault: Fault) -> dict[str, Any]:
 
 
 def _administer(method: str, project: str, rest: list[str], body: bytes, jobs: quicker.JobStore) -> Any:
-    """Answer `/_test/PROJECT[/faults|/requests]`."""
+    """Answer `/_test/PROJECT[/faults|/requests|/copy/SOURCE]`."""
     if rest == ["faults"]:
         with _lock:
             if method == "PUT":
@@ -433,6 +433,8 @@ def _administer(method: str, project: str, rest: list[str], body: bytes, jobs: q
             return _faults.get(project, [])
     if rest == ["requests"]:
         return _requests.pop(project, []) if method == "DELETE" else _requests.get(project, [])
+    if rest[:1] == ["copy"]:
+        return quicker.copy_project(rest[1], project)
     if method == "DELETE" and not rest:
         return _remove(project, jobs)
     return {"error": f"there is no {method} of {rest}"}

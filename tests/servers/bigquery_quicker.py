@@ -13,8 +13,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,43 @@ class Detacher:
             if project in database._attached:
                 database._attached.discard(project)
                 self._gone.append(project)
+
+
+def copy_project(source: str, target: str) -> dict[str, str]:
+    """Make a new project of one whose tables are empty: much quicker than making its tables."""
+    paths = [settings.data_dir / f"{name}.ducklake" for name in (source, target)]
+    _write_all(source)
+    shutil.copy(*paths)
+    with duckdb.connect(str(paths[1])) as copied:
+        files = f"{settings.data_dir / target}/"
+        copied.execute("UPDATE ducklake_metadata SET value = ? WHERE key = 'data_path'", [files])
+    database.attach(target)
+    for resources, keys in database.RESOURCES.items():
+        columns = ", ".join(keys[1:])
+        database.execute(
+            f"INSERT INTO emulator.{resources} SELECT $2, {columns}, replace(resource::VARCHAR, $1, $2)::JSON "
+            f"FROM emulator.{resources} WHERE project_id = $1",
+            [source, target],
+        )
+    return {"copied": source}
+
+
+def _write_all(project: str) -> None:
+    """Bring all that is known of a project's tables to its file. Listings of tables keep that from being done, so it
+    is tried until none is under way.
+    """
+    log = settings.data_dir / f"{project}.ducklake.wal"
+    end = time.monotonic() + 10
+    while log.exists() and log.stat().st_size:
+        with database.cursor() as cursor:
+            try:
+                cursor.execute(f"CHECKPOINT {database.quote(f'__ducklake_metadata_{project}')}")
+            except duckdb.TransactionException:
+                if time.monotonic() > end:
+                    raise
+            else:
+                return
+        time.sleep(0.01)
 
 
 def keep_jobs_in_memory() -> JobStore:

@@ -47,6 +47,17 @@ def inspect(jobs: Jobs, tables: Sequence[TableRef]) -> Mapping[TableRef, TableSh
     return {ref: TableShape(ref=ref, columns=found, is_view=ref in views) for ref, found in columns.items()}
 
 
+def exists(jobs: Jobs, ref: TableRef) -> bool:
+    """Tell whether a table exists, without a query: that is free, and ten times as quick. Blocks."""
+    service = jobs.service
+    name = f"{service.project}.{ref.dataset}.{ref.table}"
+    try:
+        jobs.asked(lambda: service.client.get_table(name, retry=NO_RETRY, timeout=service.timeout))
+    except ObjectNotFound:
+        return False
+    return True
+
+
 def _question(datasets: Sequence[str], tables: Sequence[TableRef]) -> Statement:
     parts = "\nUNION ALL ".join(_SHAPES.format(BIGQUERY.quote(dataset)).strip() for dataset in datasets)
     text = f"SELECT * FROM (\n{parts}\n) AS s ORDER BY dataset, name, place"

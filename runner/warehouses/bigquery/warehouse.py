@@ -187,9 +187,10 @@ class BigQueryWarehouse:
     async def _has_memory(self) -> bool:
         """Tell whether `ops.processed_keys` exists; asked once, unless `inspect` or `apply` has told already."""
         ref = PROCESSED_KEYS.ref
-        if ref not in self._shared.known:
-            await self.inspect([ref])
-        return self._shared.known[ref]
+        known = self._shared.known
+        if ref not in known:
+            known[ref] = await self._calls.on(lambda jobs: shapes.exists(jobs, ref))
+        return known[ref]
 
     @property
     def _calls(self) -> Calls:
