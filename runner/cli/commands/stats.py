@@ -13,6 +13,7 @@ from runner.cli.console import BOLD, GREEN, RED, Part, Styled
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
 from runner.cli.period import beginning, period_options
+from runner.cli.prediction import Workers, print_prediction
 from runner.cli.tables import table
 from runner.cli.wording import count, duration, moment, size
 from runner.errors import UsageError
@@ -34,6 +35,8 @@ run-pipeline stats daily --what-if max_workers=8"""
 @click.argument("name", type=RunnableName())
 @period_options
 @click.option("--runs", type=click.IntRange(min=1), metavar="N", help="Only the newest N of them.")
+@click.option("--what-if", "workers", type=Workers(), metavar="max_workers=N", multiple=True,
+              help="Predict the run with N workers from recorded times; repeatable.")  # fmt: skip
 @click.pass_obj
 def command(
     invocation: Invocation,
@@ -41,6 +44,7 @@ def command(
     since: datetime | None,
     last: float | None,
     runs: int | None,
+    workers: tuple[int, ...],
 ) -> None:
     """Say which steps take how long, and since when.
 
@@ -48,9 +52,15 @@ def command(
     a step stood on the critical path: only what has a share makes runs shorter. `trend` compares the times before and
     after the point at which they changed; without a word there is no change beyond the noise. Times are of what
     succeeded. Reads the run store only.
+
+    With --what-if the recorded times go through the real scheduler, on a clock that jumps: as many jobs at once as then
+    would be, in the order and with the queues that the project has now.
     """
     if since is None and last is None and runs is None:
         last = DAYS * 86_400.0
+    if workers:
+        print_prediction(invocation, name, workers, since=beginning(since, last), runs=runs)
+        return
     from runner.operations.stats import measure
 
     found = measure(invocation.store, name, since=beginning(since, last), runs=runs)
