@@ -43,12 +43,13 @@ def readings(loaded: DemoProject) -> DemoProject:
 
 
 def test_a_dry_run_shows_the_statements_and_changes_nothing(readings: DemoProject) -> None:
-    shown = readings.run("optimize", "lab.readings", "--dry-run")
+    shown = readings.run("optimize", "lab.readings", "--dry-run", "--backup")
     assert shown.returncode == 0, shown.stderr
     assert "lab.readings, 400,000 rows\n  order     a value of device lies in 4 of 4 blocks" in shown.stdout
     assert 'ORDER BY "device"' in shown.stdout
     assert "1 change to make; nothing was changed" in shown.stderr
-    again = readings.run("optimize", "lab.readings", "--dry-run")
+    assert "  backup    a copy would be kept as lab.readings__backup_TIME\n" in shown.stdout
+    again = readings.run("optimize", "lab.readings", "--dry-run", "--backup")
     assert again.stdout == shown.stdout
 
 

@@ -68,7 +68,7 @@ def command(
             invocation.console.json(as_data(outcome, dry_run=dry_run), indent=None)
     else:
         for outcome in outcomes:
-            for line in outcome_lines(outcome, invocation.program, dry_run=dry_run):
+            for line in outcome_lines(outcome, invocation.program, dry_run=dry_run, backup=backup):
                 invocation.console.data(*line)
         _sum_up(invocation, outcomes, dry_run=dry_run)
     return ExitCode.OK
@@ -84,7 +84,9 @@ def _sum_up(invocation: Invocation, outcomes: list[TableOutcome], *, dry_run: bo
         invocation.console.say(f"{count(changes, 'change')} {done}, {tables} looked at")
 
 
-def outcome_lines(outcome: TableOutcome, program: str, *, dry_run: bool) -> Iterator[list[Part]]:
+def outcome_lines(
+    outcome: TableOutcome, program: str, *, dry_run: bool, backup: bool
+) -> Iterator[list[Part]]:
     """Yield what there is to say about one table."""
     report = outcome.report
     about = "about " if report.estimated else ""
@@ -97,8 +99,10 @@ def outcome_lines(outcome: TableOutcome, program: str, *, dry_run: bool) -> Iter
         for statement in change.statements if dry_run else ():
             for line in statement.splitlines():
                 yield [Styled(f"            {line}", DIM)]
-    for backup in outcome.backups:
-        yield [f"  backup    {backup.table}; to remove it: {backup.statement}"]
+    if dry_run and backup and outcome.needs_backup:
+        yield [f"  backup    a copy would be kept as {report.table.ref}__backup_TIME"]
+    for kept in outcome.backups:
+        yield [f"  backup    {kept.table}; to remove it: {kept.statement}"]
     for measurement in outcome.measurements:
         yield [f"  measured  {measurement_text(measurement)}"]
     for note in report.notes:

@@ -44,6 +44,16 @@ class TableOutcome:
     backups: tuple[Backup, ...] = ()
     measurements: tuple[Measurement, ...] = ()
 
+    @property
+    def alters(self) -> bool:
+        """Whether the table or its indexes change; else only leftovers go."""
+        return any(change.kind not in ("finish", "remove") for change in self.changes)
+
+    @property
+    def needs_backup(self) -> bool:
+        """Whether `--backup` copies the table: it changes, and the old one is not kept anyway."""
+        return self.alters and not any(change.kind == "partition" for change in self.changes)
+
 
 async def survey(pipelines: PipelineRunner, name: str | None, options: OptimizeOptions) -> list[TableOutcome]:
     """Say what would be done. Changes nothing, and takes no lock.
@@ -95,10 +105,9 @@ async def _optimize(
     # Under the locks nothing changes any more; before them something may have.
     before = await _survey(layouts, use, options)
     report, backups = before.report, []
-    lasting = [change for change in report.changes if change.kind not in ("finish", "remove")]
-    probes = await find_probes(pipelines, warehouse, use) if options.measures and lasting else []
+    probes = await find_probes(pipelines, warehouse, use) if options.measures and before.alters else []
     costs = await measure(layouts, probes, tell)
-    if options.backup and lasting and not any(change.kind == "partition" for change in lasting):
+    if options.backup and before.needs_backup:
         tell(f"{use.table.ref}: copying it")
         backups.append(await layouts.back_up(use.table, stamp))
     for change in before.changes:
