@@ -134,9 +134,7 @@ def test_a_client_that_is_not_installed_is_told_with_the_command_that_installs_i
     project: DemoProject, kind: str, packages: str
 ) -> None:
     command = [sys.executable, "-P", "-c", WITHOUT, "hello"]
-    variables = environment(
-        {"RUN_PIPELINE_WAREHOUSE__KIND": kind, "RUN_PIPELINE_WAREHOUSE__MAX_CONNECTIONS": "1"}
-    )
+    variables = environment({"RUN_PIPELINE_WAREHOUSE__KIND": kind})
     done = subprocess.run(
         command, cwd=project.folder, env=variables, capture_output=True, text=True, check=False
     )
