@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -15,11 +16,12 @@ import pytest
 
 from runner.errors import AuthenticationFailed, ObjectNotFound, WarehouseError, WarehouseUnavailable
 from runner.operations.init import init_project
+from runner.ports import WriteTarget
 from tests.cli.demo_project import DemoProject
-from tests.postgres_lab import warehouse_at
+from tests.postgres_lab import open_lab, warehouse_at
 from tests.servers.places import free_port
 from tests.servers.postgres import PostgresDatabase
-from tests.warehouse_lab import EVENTS
+from tests.warehouse_lab import EVENTS, batch_of
 
 PASSWORD = "correct horse"
 
@@ -133,3 +135,28 @@ async def test_a_table_that_is_gone_meanwhile_is_named(
             await warehouse.count_matching(EVENTS, ())
     assert raised.value.category == "not_found"
     assert isinstance(raised.value.__cause__, psycopg.errors.UndefinedTable)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("postgres_server", [15, 18], indirect=True)
+async def test_rows_are_written_with_the_rights_that_are_said_to_be_needed(
+    tmp_path: Path, postgres_database: PostgresDatabase, role: str
+) -> None:
+    """Into tables of somebody else, as a role that may neither make nor change them."""
+    owner = postgres_database.uri
+    upsert = WriteTarget(step_id="write", table=EVENTS, mode="upsert", key=("id",))
+    async with open_lab(owner, tmp_path, EVENTS) as lab:
+        await lab.fill(EVENTS, ("a", "old", 1, None))
+    for text in (
+        f"GRANT USAGE ON SCHEMA lab, ops TO {role}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA lab, ops TO {role}",
+    ):
+        await anyio.to_thread.run_sync(postgres_database.fetch, text)
+
+    uri = postgres_database.server.uri(postgres_database.name, user=role)
+    async with open_lab(uri, tmp_path, EVENTS, password=PASSWORD) as lab:
+        batch = batch_of(EVENTS, EVENTS.column_names, [("a", "new", 2, None), ("b", "new", 3, None)])
+        await lab.land(upsert, batch)
+        assert await lab.rows(EVENTS, "id", "binding") == [("a", "new"), ("b", "new")]
+        await lab.land(replace(upsert, mode="replace"), batch.slice(0, 1))
+        assert await lab.rows(EVENTS, "id", "binding") == [("a", "new")]
