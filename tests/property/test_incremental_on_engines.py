@@ -59,8 +59,17 @@ def read_of(shape: dict[str, Any]) -> IncrementalRead:
     return replace(read, since=SINCE) if "lookback" in shape else read
 
 
-def model(read: IncrementalRead, source: list[Any], target: list[Any], held: dict[Any, Any]) -> list[int]:
-    """Say which source rows are new: numbers of rows."""
+def model(
+    read: IncrementalRead,
+    source: list[Any],
+    target: list[Any],
+    held: dict[Any, Any],
+    *,
+    outside: bool = False,
+) -> list[int]:
+    """Say which source rows are new: numbers of rows. `outside`: they are no rows of a table, so a lookback does not
+    bound them.
+    """
     spec, width = read.spec, len(read.spec.source_key)
     target = [row for row in target if is_looked_at(read, row)]
     found = []
@@ -74,7 +83,7 @@ def model(read: IncrementalRead, source: list[Any], target: list[Any], held: dic
 
         is_new = not there or any(map(stale, there))
         is_held = key in held and not stale(held[key])
-        if is_looked_at(read, row) and (None in key or (is_new and not is_held)):
+        if (outside or is_looked_at(read, row)) and (None in key or (is_new and not is_held)):
             found.append(number)
     return found
 
@@ -177,6 +186,13 @@ async def answer(lab: Lab, read: IncrementalRead, source: list[Any]) -> list[int
     assert counts.new + counts.null_key == len(found)
     assert counts.total == counts.new + counts.present + counts.remembered + counts.null_key
     return found
+
+
+async def missing(lab: Lab, read: IncrementalRead, source: list[Any]) -> list[int]:
+    """Return the numbers of rows, given as an extract would, that an engine says are new."""
+    names = keys_of(read, SOURCE.column_names[1:])
+    keys = batch_of(SOURCE, names, [keys_of(read, row) for row in source])
+    return [number for number, new in enumerate(await lab.warehouse.missing_keys(read, keys)) if new]
 
 
 def numbered(source: list[Any]) -> list[Any]:
