@@ -546,7 +546,7 @@ def main() -> None:
         app.add_middleware(Desk, jobs=jobs)
         serve(server, log_level="warning", access_log=False, **options)
 
-    uvicorn.run = serve_quietly
+    uvicorn.run = serve_quietly  # type: ignore[assignment]  # takes the options of its one caller
     cli.main(sys.argv[1:])
 
 
