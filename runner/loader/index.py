@@ -12,9 +12,9 @@ from runner.specs import ENGINE_DATASET, check_id
 
 CONFIGS = "configs"
 COMMANDS = frozenset({
-    "backfill", "completion", "config", "coverage", "doctor", "events", "failures", "help", "init", "list",
-    "logs", "notify", "optimize", "plan", "rescore", "retry", "run", "runs", "schema", "show", "stats",
-    "systemd", "timers", "validate", "version",
+    "backfill", "completion", "config", "coverage", "diff", "doctor", "events", "failures", "help", "init", "list",
+    "logs", "notify", "optimize", "plan", "prune", "report", "rescore", "retry", "run", "runs", "schema", "show",
+    "stats", "systemd", "timers", "ui", "validate", "version",
 })  # fmt: skip
 """Words that the command line takes for itself: `run-pipeline NAME` must not be one of them."""
 MAX_FOLDERS = 8

@@ -8,12 +8,15 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+from runner.analysis.regression import RunTimes
 from runner.errors import RunNotFound, UsageError
 from runner.events import Event
 from runner.files import Folder, follow, is_folder
 from runner.ids import is_ulid, ulid_ms
 from runner.records import PipelineRun, Status
 from runner.run_store.layout import EVENTS, day_of, folder_name, id_of, name_of, time_of
+from runner.run_store.removal import is_leftover, remove_leftover, remove_run
+from runner.run_store.step_times import step_times
 from runner.run_store.stored import StoredEvents, StoredRun, listed, whole
 from runner.run_store.writer import FileRunWriter
 
@@ -84,6 +87,24 @@ class FileRunStore:
             if (name is None or name_of(path) == name) and (run := read(path)) is not None:
                 yield run
 
+    def ids(self) -> Iterator[tuple[str, str]]:
+        """Yield id and name of all runs, newest first, without reading any of them."""
+        for path in self._folders():
+            yield id_of(path), name_of(path)
+
+    def one(self, run_id: str, *, jobs: bool) -> PipelineRun | None:
+        """Return a run as `scan` would yield it; None for one that has not begun. Raises `RunNotFound`."""
+        return (whole if jobs else listed)(self._find(run_id))
+
+    def step_times(self, name: str, *, before: str) -> Iterator[RunTimes]:
+        """Yield how long the steps of runs of a name took, newest first, of those made before the run `before` (an id).
+
+        Each is read only when it is asked for. Those that have not ended or cannot be read are left out.
+        """
+        for path in self._folders():
+            if name_of(path) == name and id_of(path) < before and (times := step_times(path)) is not None:
+                yield times
+
     def events(self, run_id: str) -> Sequence[Event]:
         """Return the events of a run as they were written. Raises `RunNotFound`, `DamagedRecord`."""
         return self.read_events(run_id).events
@@ -112,6 +133,28 @@ class FileRunStore:
     def path(self, run_id: str) -> Path:
         """Return the folder of a run, for people. Raises `RunNotFound`."""
         return self._find(run_id)
+
+    def folders(self) -> Iterator[tuple[str, str]]:
+        """Yield (run id, name) of all runs, newest first, as their folders are named: reads none of them."""
+        for path in self._folders():
+            yield id_of(path), name_of(path)
+
+    def glance(self, run_id: str) -> PipelineRun | None:
+        """Return a run without its jobs, as `scan` would; None if it has not begun. Raises `RunNotFound`."""
+        return listed(self._find(run_id))
+
+    def remove(self, run_id: str) -> int:
+        """Remove a run that is over, as a whole: a kill in between leaves nothing that looks like a run. Return the
+        bytes of its files. Raises `RunNotFound`, `HeldByAnother` for a run that is alive, `OSError`.
+        """
+        return remove_run(self._find(run_id))
+
+    def remove_leftovers(self) -> None:
+        """Remove what is left of runs whose removal was interrupted."""
+        for day in _names(self._root):
+            for name in _names(self._root / day):
+                if is_leftover(name):
+                    remove_leftover(self._root / day / name)
 
     def _newest(self, statuses: tuple[Status, ...] | None) -> str:
         for path in self._folders():

@@ -70,11 +70,24 @@ def test_what_reads_yaml_loads_no_engine(words: list[str], project: DemoProject)
     assert named(modules, *heavy) == set()
 
 
-@pytest.mark.parametrize("words", [["runs"], ["show"], ["logs"], ["timers"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["runs"], ["show"], ["show", "--gantt"], ["logs"], ["stats", "hello"], ["diff", "last"], ["timers"],
+    ],
+)  # fmt: skip
 def test_what_looks_at_runs_never_touches_the_warehouse(words: list[str], loaded: DemoProject) -> None:
     modules = modules_of(loaded, *words)
 
     assert named(modules, "anyio", "duckdb", "pyarrow", "structlog", "yaml", "runner.loader") == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["prune", "--keep", "1d"], ["logs", "-f"], ["stats", "hello", "--what-if", "max_workers=2"]],
+)
+def test_what_needs_more_for_it_needs_no_driver(words: list[str], loaded: DemoProject) -> None:
+    assert named(modules_of(loaded, *words), "duckdb", "structlog", "google.cloud", "psycopg") == set()
 
 
 def test_a_run_on_duckdb_loads_no_renderer_and_no_other_warehouse(loaded: DemoProject) -> None:
@@ -94,6 +107,8 @@ def test_a_run_on_duckdb_loads_no_renderer_and_no_other_warehouse(loaded: DemoPr
         "dlt",
         "requests",
         "trio",
+        "opentelemetry",
+        "runner.telemetry",
     )
     assert named(modules, "duckdb", "pyarrow", "anyio") == {"duckdb", "pyarrow", "anyio"}
     assert named(modules, *needless) == set()

@@ -1,0 +1,148 @@
+"""Two runs side by side: what took longer, what read more, what is new and what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.analysis.history import rows_of
+from runner.records import PipelineRun, RunRecord, Status, StepTiming
+
+DIFF_SCHEMA = "run-pipeline/diff.v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A run, job or step in one of the runs. A job's rows are those that it wrote or, where it wrote none, read."""
+
+    status: Status
+    duration_ms: float
+    rows: int
+    queue_ms: float = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data."""
+        return {
+            "status": self.status.value,
+            "duration_ms": self.duration_ms,
+            "rows": self.rows,
+            "queue_ms": self.queue_ms,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A job (`step_id` "") or step in both runs; None where a run has it not, or never began it."""
+
+    job_id: str
+    step_id: str = ""
+    before: Side | None
+    after: Side | None
+
+    @property
+    def delta_ms(self) -> float:
+        """How much longer it took in the second run."""
+        return (self.after.duration_ms if self.after else 0.0) - (
+            self.before.duration_ms if self.before else 0.0
+        )
+
+    @property
+    def ratio(self) -> float | None:
+        """The change as a part of what it was: 0.5 is half as much again; None where there was nothing before."""
+        if self.before is None or self.after is None or self.before.duration_ms <= 0:
+            return None
+        return self.delta_ms / self.before.duration_ms
+
+    @property
+    def word(self) -> str:
+        """`new`, `gone`, or "" for what both runs have."""
+        return "new" if self.before is None else "gone" if self.after is None else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data."""
+        return {
+            "job_id": self.job_id,
+            "step_id": self.step_id,
+            "change": self.word or "both",
+            "before": self.before.to_dict() if self.before else None,
+            "after": self.after.to_dict() if self.after else None,
+            "delta_ms": self.delta_ms,
+            "ratio": self.ratio,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Two runs. `jobs` have their steps behind them; jobs, and the steps of each, by the size of their change."""
+
+    before: PipelineRun
+    after: PipelineRun
+    jobs: tuple[tuple[Change, tuple[Change, ...]], ...]
+
+    @property
+    def run(self) -> Change:
+        """The runs as wholes."""
+        return Change(job_id="", before=_run_side(self.before), after=_run_side(self.after))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data."""
+        parts = [part for job, steps in self.jobs for part in (job, *steps)]
+        return {
+            "schema": DIFF_SCHEMA,
+            "before": self.before.to_dict(jobs=False),
+            "after": self.after.to_dict(jobs=False),
+            "delta_ms": self.run.delta_ms,
+            "ratio": self.run.ratio,
+            "parts": [part.to_dict() for part in parts],
+        }
+
+
+def compare(before: PipelineRun, after: PipelineRun) -> Difference:
+    """Set two runs beside each other, job by job and step by step."""
+    one = {job.job_id: job for job in before.jobs}
+    other = {job.job_id: job for job in after.jobs}
+    jobs = [_job(job_id, one.get(job_id), other.get(job_id)) for job_id in dict.fromkeys((*one, *other))]
+    told = [(job, steps) for job, steps in jobs if job.before is not None or job.after is not None]
+    return Difference(
+        before=before, after=after, jobs=tuple(sorted(told, key=lambda item: -abs(item[0].delta_ms)))
+    )
+
+
+def _job(job_id: str, before: RunRecord | None, after: RunRecord | None) -> tuple[Change, tuple[Change, ...]]:
+    one, other = _steps(before), _steps(after)
+    steps = [
+        Change(
+            job_id=job_id, step_id=step_id, before=_step_side(one, step_id), after=_step_side(other, step_id)
+        )
+        for step_id in dict.fromkeys((*one, *other))
+    ]
+    job = Change(job_id=job_id, before=_job_side(before), after=_job_side(after))
+    return job, tuple(sorted(steps, key=lambda change: -abs(change.delta_ms)))
+
+
+def _run_side(run: PipelineRun) -> Side:
+    return Side(status=run.status, duration_ms=run.duration_ms, rows=run.rows_written or run.rows_read)
+
+
+def _job_side(job: RunRecord | None) -> Side | None:
+    """A job that was skipped took part, too; one that the run does not know did not."""
+    if job is None:
+        return None
+    return Side(
+        status=job.status,
+        duration_ms=job.duration_ms,
+        rows=job.rows_written or job.rows_read,
+        queue_ms=job.queue_ms,
+    )
+
+
+def _steps(job: RunRecord | None) -> dict[str, StepTiming]:
+    return {timing.step_id: timing for timing in job.step_timings} if job else {}
+
+
+def _step_side(timings: Mapping[str, StepTiming], step_id: str) -> Side | None:
+    timing = timings.get(step_id)
+    if timing is None:
+        return None
+    return Side(status=timing.status, duration_ms=timing.duration_ms, rows=rows_of(timing))

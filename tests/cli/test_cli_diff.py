@@ -1,0 +1,98 @@
+"""diff: two runs beside each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from runner.records import ErrorInfo
+from runner.testing.timed_history import TimedJob, timed_history
+from tests.cli.demo_project import DemoProject
+from tests.cli.test_cli_stats import NOW, put
+
+InProject = Callable[..., int]
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def two(project: DemoProject) -> tuple[str, str]:
+    """A run, and one an hour later: scores is slower and has more rows, old is gone, fresh is new, load fails."""
+    before = [
+        TimedJob(job_id="load", steps={"fetch": 400.0, "write": 100.0}),
+        TimedJob(job_id="scores", steps={"read": 100.0, "score": 1000.0, "write": 200.0}, rows=50),
+        TimedJob(job_id="old", steps={"fetch": 300.0}),
+    ]
+    after = [
+        TimedJob(
+            job_id="load",
+            steps={"fetch": 380.0, "write": 100.0},
+            error=ErrorInfo(category="quota", message="too much"),
+        ),
+        TimedJob(job_id="scores", steps={"read": 110.0, "score": 2500.0, "check": 50.0}, rows=90),
+        TimedJob(job_id="fresh", steps={"fetch": 10.0}),
+    ]
+    return (
+        put(project, timed_history("daily", before, started_at=NOW - timedelta(hours=2))),
+        put(project, timed_history("daily", after, started_at=NOW - timedelta(hours=1), max_workers=2)),
+    )
+
+
+def test_the_greatest_change_comes_first(
+    two: tuple[str, str], in_project: InProject, capsys: Captured
+) -> None:
+    assert in_project("diff", *two) == 0
+
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0].startswith(f"before {two[0]} daily: success in 2.1 s, at most 1 worker, ")
+    assert lines[1].startswith(f"after {two[1]} daily: partial in ")
+    table = lines[lines.index("") + 2 :]
+    assert table == [
+        "scores 1.3 s 2.7 s +1.4 s +105 % 50 to 90",
+        "score 1.0 s 2.5 s +1.5 s +150 % 50 to 90",
+        "write 0.2 s - -0.2 s 50 gone",
+        "check - 50 ms +50 ms 90 new",
+        "read 0.1 s 0.1 s +10 ms +10 % 50 to 90",
+        "old 0.3 s - -0.3 s 60 gone",
+        "fetch 0.3 s - -0.3 s 60 gone",
+        "load 0.5 s 0.5 s -20 ms -4 % 60 success to failure",
+        "fetch 0.4 s 0.4 s -20 ms -5 % 60",
+        "write 0.1 s 0.1 s +0 ms +0 % 60 to 0 success to failure",
+        "fresh - 10 ms +10 ms 60 new",
+        "fetch - 10 ms +10 ms 60 new",
+    ]
+
+
+def test_the_second_run_is_the_last_one(
+    two: tuple[str, str], in_project: InProject, capsys: Captured
+) -> None:
+    assert in_project("diff", two[0], "-o", "json") == 0
+
+    data: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert data["schema"] == "run-pipeline/diff.v1"
+    assert (data["before"]["pipeline_run_id"], data["after"]["pipeline_run_id"]) == two
+    assert data["delta_ms"] == pytest.approx(data["after"]["duration_ms"] - data["before"]["duration_ms"])
+    score = next(part for part in data["parts"] if part["step_id"] == "score")
+    assert (score["delta_ms"], score["ratio"], score["change"]) == (1500, 1.5, "both")
+    fresh = next(part for part in data["parts"] if part["job_id"] == "fresh")
+    assert (fresh["before"], fresh["ratio"], fresh["change"]) == (None, None, "new")
+
+
+def test_a_run_beside_itself_has_no_change(
+    two: tuple[str, str], in_project: InProject, capsys: Captured
+) -> None:
+    assert in_project("diff", two[1], two[1], "-o", "json") == 0
+    parts = json.loads(capsys.readouterr().out)["parts"]
+    assert {part["delta_ms"] for part in parts} == {0}
+
+
+def test_runs_of_other_names_can_be_compared_and_it_is_said(
+    two: tuple[str, str], project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    events = timed_history("load", [TimedJob(job_id="load", steps={"fetch": 1.0})], started_at=NOW)
+    other = put(project, events, name="load")
+    assert in_project("diff", two[0], other) == 0
+    assert "these are runs of different names" in capsys.readouterr().out
