@@ -60,7 +60,7 @@ def _reasons(
     """Yield each run, newest first, with the reason for which it stays; "" for none."""
     seen: set[str] = set()
     compared: Counter[str] = Counter()
-    for run_id, name in store.folders():
+    for run_id, name in store.ids():
         latest = name not in seen
         seen.add(name)
         # A name that has enough need not be read any more: ids alone tell the age.
@@ -81,7 +81,7 @@ def _reasons(
 
 
 def _succeeded(store: FileRunStore, run_id: str) -> bool:
-    run = store.glance(run_id)
+    run = store.one(run_id, jobs=False)
     return run is not None and run.status is Status.SUCCESS and not run.retry_of and not run.rescore
 
 

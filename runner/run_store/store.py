@@ -134,15 +134,6 @@ class FileRunStore:
         """Return the folder of a run, for people. Raises `RunNotFound`."""
         return self._find(run_id)
 
-    def folders(self) -> Iterator[tuple[str, str]]:
-        """Yield (run id, name) of all runs, newest first, as their folders are named: reads none of them."""
-        for path in self._folders():
-            yield id_of(path), name_of(path)
-
-    def glance(self, run_id: str) -> PipelineRun | None:
-        """Return a run without its jobs, as `scan` would; None if it has not begun. Raises `RunNotFound`."""
-        return listed(self._find(run_id))
-
     def remove(self, run_id: str) -> int:
         """Remove a run that is over, as a whole: a kill in between leaves nothing that looks like a run. Return the
         bytes of its files. Raises `RunNotFound`, `HeldByAnother` for a run that is alive, `OSError`.

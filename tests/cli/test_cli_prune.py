@@ -38,7 +38,7 @@ def pruned(in_project: InProject, capsys: Captured, *words: str) -> dict[str, An
 
 def ids(project: DemoProject) -> set[str]:
     """The runs that are there."""
-    return {run_id for run_id, _ in FileRunStore(project.folder / "var" / "runs").folders()}
+    return {run_id for run_id, _ in FileRunStore(project.folder / "var" / "runs").ids()}
 
 
 def test_old_runs_go_and_the_newest_and_what_is_compared_stay(
