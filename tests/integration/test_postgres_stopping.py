@@ -6,9 +6,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -19,13 +20,14 @@ import pytest
 from runner.errors import TimeLimitExceeded, WarehouseUnavailable
 from runner.ports import ReadQuery, Statement, TableCheck
 from runner.specs import CheckSpec
+from runner.warehouses.postgres.interrupts import CANCEL_SECONDS
 from tests.postgres_lab import ENDLESS, eventually, make_endless, open_lab, warehouse_at
-from tests.servers.postgres import PostgresDatabase
+from tests.servers.postgres import PostgresDatabase, PostgresProcess
 from tests.warehouse_lab import EVENTS, STAMP, Lab
 
 pytestmark = pytest.mark.asyncio
 
-Work = Callable[[Lab], Awaitable[object]]
+Work = Callable[[Lab], Coroutine[Any, Any, object]]
 
 
 async def read(lab: Lab) -> None:
@@ -187,3 +189,27 @@ async def test_a_server_that_does_not_answer_is_not_waited_for_when_it_is_cancel
             with pytest.raises(WarehouseUnavailable, match="timeout"):
                 await warehouse.inspect([EVENTS.ref])
             assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    "work", [read, pytest.param(land, marks=pytest.mark.chaos), pytest.param(count, marks=pytest.mark.chaos)]
+)
+async def test_a_server_that_is_frozen_is_not_waited_for(
+    tmp_path: Path, private_postgres: Callable[[int], PostgresProcess], work: Work
+) -> None:
+    """It takes no cancel, so the connection is cut on our side, and the server finds that out when it goes on."""
+    process = private_postgres(18)
+    database = process.server.create_database()
+    async with open_lab(database.uri, tmp_path, EVENTS, query_timeout=30) as lab:
+        await anyio.to_thread.run_sync(prepare, database)
+        with anyio.move_on_after(20) as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(work, lab)
+                await anyio.to_thread.run_sync(eventually, lambda: bool(database.running()), 5)
+                process.freeze()
+                started = time.monotonic()
+                scope.cancel()
+        assert time.monotonic() - started < CANCEL_SECONDS + 2
+        process.thaw()
+        await anyio.to_thread.run_sync(eventually, lambda: not database.running(), 5)
+        assert await lab.warehouse.count_matching(EVENTS, ()) == 0

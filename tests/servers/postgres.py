@@ -222,6 +222,20 @@ class PostgresProcess:
         self._process.wait(timeout=10)
         self._process = None
 
+    def freeze(self) -> None:
+        """Stop all its processes (SIGSTOP): the kernel still takes what is sent to it, but nobody answers."""
+        assert self._process is not None
+        master = psutil.Process(self._process.pid)
+        for process in [master, *master.children(recursive=True)]:
+            process.suspend()
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        assert self._process is not None
+        master = psutil.Process(self._process.pid)
+        for process in [master, *master.children(recursive=True)]:
+            process.resume()
+
     def restart(self, **settings: str) -> None:
         """Stop it if it runs, and start it again on the same port with the same data."""
         self.stop()

@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 from runner.clock import monotonic_ns
 from runner.logs import get_logger, log_statement
 from runner.warehouses.postgres.faults import ENGINE
-from runner.warehouses.postgres.interrupts import Interrupts
+from runner.warehouses.postgres.interrupts import Interrupts, shut_down, socket_between
 from runner.warehouses.postgres.placeholders import numbered
 from runner.warehouses.postgres.server import APPLICATION, Server
 
@@ -69,7 +69,8 @@ class ArrowSession:
         self.answered = False
         self.broken = False
         self.application = APPLICATION
-        self.interrupts = Interrupts(connection.cancel)
+        self.interrupts = Interrupts(connection.cancel, self._cut)
+        self._ports: tuple[int, int] | None = None
 
     def execute(self, text: str, values: Mapping[str, Any] | None = None) -> int:
         """Send one statement with `:name` for its values, which are bound on the server with the types that Arrow finds
@@ -126,10 +127,21 @@ class ArrowSession:
         """Tell whether the connection can be used again, as far as this is known without asking the server."""
         return not self.broken and self.status == "idle"
 
+    def find_ports(self) -> None:
+        """Ask the server between which ports it speaks with us: ADBC does not tell, and has no other way to be woken
+        up. Behind a pooler these are not ours, and through a unix socket there are none.
+        """
+        ((own, server),) = self.rows("SELECT pg_catalog.inet_client_port(), pg_catalog.inet_server_port()")
+        self._ports = None if own is None else (own, server)
+
     def close(self) -> None:
-        """End the connection, after a cancel that is still under way."""
-        self.interrupts.join()
-        self.connection.close()
+        """End the connection, after a cancel that is still under way; one that does not come back keeps it."""
+        if self.interrupts.join():
+            self.connection.close()
+
+    def _cut(self) -> None:
+        if self._ports and (found := socket_between(*self._ports)) is not None:
+            shut_down(found)
 
 
 def open_database(server: Server) -> adbc_driver_manager.AdbcDatabase:
@@ -145,6 +157,7 @@ def open_arrow_session(database: adbc_driver_manager.AdbcDatabase, server: Serve
     connection = adbc_driver_manager.AdbcConnection(database)
     session = ArrowSession(connection)
     try:
+        session.find_ports()
         server.set_up(session)
     except BaseException:
         connection.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -112,7 +112,8 @@ class Connections:
         self._sessions.sessions.clear()
         self._arrow.sessions.clear()
         if self._database is not None:
-            await anyio.to_thread.run_sync(self._database.close, limiter=self.threads)
+            with suppress(RuntimeError):  # a cancel that did not come back still uses a connection of it
+                await anyio.to_thread.run_sync(self._database.close, limiter=self.threads)
             self._database = None
 
     async def _take(self, idle: Idle[S], application: str) -> S | None:

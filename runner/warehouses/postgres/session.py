@@ -18,13 +18,11 @@ from runner.logs import get_logger, log_statement
 from runner.ports import Statement
 from runner.types import arrow_type
 from runner.warehouses.postgres.faults import ENGINE
-from runner.warehouses.postgres.interrupts import Interrupts
+from runner.warehouses.postgres.interrupts import CANCEL_SECONDS, Interrupts, shut_down
 from runner.warehouses.postgres.placeholders import numbered, refuse_nul
 from runner.warehouses.postgres.server import APPLICATION, Server
 
 _log = get_logger("warehouses.postgres")
-
-CANCEL_SECONDS = 5.0
 
 _DECLARED = {
     16: "bool", 17: "bytes", 20: "int64", 21: "int64", 23: "int64", 700: "float64", 701: "float64",
@@ -49,7 +47,7 @@ class Session:
         self.answered = False
         self.broken = False
         self.application = APPLICATION
-        self.interrupts = Interrupts(self._cancel)
+        self.interrupts = Interrupts(self._cancel, lambda: shut_down(connection.fileno()))
 
     def execute(self, text: str, values: Mapping[str, Any] | None = None) -> psycopg.Cursor[Row]:
         """Send one statement with `:name` for its values, which are bound on the server."""
