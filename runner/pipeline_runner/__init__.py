@@ -25,12 +25,13 @@ from runner.errors import HeldByAnother, RunPipelineError, WarehouseError
 from runner.event_log import flush_outbox
 from runner.events import Event
 from runner.executor import incremental_reads
-from runner.ids import new_ulid, trace_of
+from runner.ids import new_ulid
 from runner.loader import Project, open_project
 from runner.locks import LockSet, acquire_all
 from runner.logs import get_logger
 from runner.pipeline_runner.execution import Execution
 from runner.pipeline_runner.needs import UNOPENED, needs_warehouse
+from runner.pipeline_runner.observing import NO_PROVIDERS, Providers, Tracing
 from runner.pipeline_runner.places import locks_dir, outbox_dir
 from runner.pipeline_runner.processes import processes_of
 from runner.pipeline_runner.retrying import owed_jobs, retried_params, retry_plan
@@ -45,6 +46,9 @@ from runner.specs import PlannedJob, ReadSpec, RunPlan
 from runner.version import __version__
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
     from runner.notifications import Notifier
 
 log = get_logger("pipeline_runner")
@@ -63,7 +67,11 @@ class PipelineRunner:
     """
 
     def __init__(
-        self, settings: Settings, warehouse: WarehouseContext | None, resources: AsyncExitStack
+        self,
+        settings: Settings,
+        warehouse: WarehouseContext | None,
+        resources: AsyncExitStack,
+        providers: Providers = NO_PROVIDERS,
     ) -> None:
         self.settings = settings
         self.project: Project = open_project(settings)
@@ -72,23 +80,32 @@ class PipelineRunner:
         self._resources = resources
         self._opened: Warehouse | None = None
         self._opening = anyio.Lock()
+        self._tracing = Tracing(settings, providers, resources)
         self._threads = LimitedThreads(threads=FUNCTION_THREADS, grace=settings.timeouts.grace)
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: Settings | None = None, *, warehouse: WarehouseContext | None = None
+        cls,
+        settings: Settings | None = None,
+        *,
+        warehouse: WarehouseContext | None = None,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
     ) -> AsyncIterator[Self]:
         """Open a project: `settings`, or those that `Settings.load()` finds from here.
 
         `warehouse`: another than the settings name, for example `runner.testing.MemoryWarehouse`; it is entered and
-        left with the runner. Raises `UsageError` and `ConfigurationError`.
+        left with the runner. `tracer_provider`, `meter_provider`: OpenTelemetry's, of the application, told of the runs
+        in place of what `[telemetry]` names; neither is flushed or ended here.
+
+        Raises `UsageError` and `ConfigurationError`.
         """
         if settings is None:
             settings = await anyio.to_thread.run_sync(Settings.load)
         resources = AsyncExitStack()
         try:
-            yield cls(settings, warehouse, resources)
+            yield cls(settings, warehouse, resources, Providers(tracer_provider, meter_provider))
         finally:
             with anyio.CancelScope(shield=True):
                 await in_own_task(resources.aclose)
@@ -236,22 +253,23 @@ class PipelineRunner:
 
         async def locked(plan: RunPlan, run_id: str, processes: FunctionProcesses | None) -> PipelineRun:
             warehouse, changes = await self._prepared(plan)
-            execution = Execution(
-                run_id=run_id,
-                settings=self.settings,
-                plan=plan,
-                warehouse=warehouse,
-                changes=changes,
-                threads=self._threads,
-                processes=processes,
-                fail_fast=fail_fast,
-                releases=releases,
-                notify=notify,
-                setup_ms=round((monotonic_ns() - asked_ns) / 1e6, 3),
-                trace=trace_of(traceparent),
-                version=__version__,
-            )
-            return await execution.run(self.store, [on_event] if on_event else [])
+            async with self._tracing.of_run(plan.name, traceparent) as (trace, observers):
+                execution = Execution(
+                    run_id=run_id,
+                    settings=self.settings,
+                    plan=plan,
+                    warehouse=warehouse,
+                    changes=changes,
+                    threads=self._threads,
+                    processes=processes,
+                    fail_fast=fail_fast,
+                    releases=releases,
+                    notify=notify,
+                    setup_ms=round((monotonic_ns() - asked_ns) / 1e6, 3),
+                    trace=trace,
+                    version=__version__,
+                )
+                return await execution.run(self.store, [*observers, on_event] if on_event else observers)
 
         return await in_own_task(execute)
 
