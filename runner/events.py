@@ -142,7 +142,7 @@ class JobFinished(Event):
 class Noticed(Event):
     """Something worth saying that is not a failure. `code` is its event type in the log, for example
     `incremental.ineffective`, `incremental.null_keys`, `rows.quarantined`, `rows.duplicate_keys`,
-    `table.created`.
+    `table.created`, and `REGRESSION`, whose details are a `StepRegression`.
     """
 
     event_type: ClassVar[str] = "notice"
@@ -239,6 +239,9 @@ class RunFinished(Event):
     peak_memory_bytes: int | None = None
     errors: tuple[ErrorInfo, ...] = ()
 
+
+REGRESSION = "performance.regression"
+"""The code of the notice that a step got slower."""
 
 EVENT_TYPES: dict[str, type[Event]] = {
     cls.event_type: cls

@@ -13,15 +13,24 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from runner.events import (
+    REGRESSION,
     Event,
     JobFinished,
     JobStarted,
     Landed,
+    Noticed,
     RunFinished,
     RunStarted,
     StepFinished,
 )
-from runner.records import ErrorInfo, PerformanceIndicators, PipelineRun, RunRecord, Status
+from runner.records import (
+    ErrorInfo,
+    PerformanceIndicators,
+    PipelineRun,
+    RunRecord,
+    Status,
+    StepRegression,
+)
 from runner.usage import summed
 
 E = TypeVar("E", bound=Event)
@@ -61,6 +70,7 @@ class RunFold:
         self._finished: RunFinished | None = None
         self._latest: datetime | None = None
         self._jobs: dict[str, _Job] = {}
+        self._regressions: dict[tuple[str, str], Noticed] = {}
 
     def apply(self, event: Event) -> None:
         """Take in one event of the run."""
@@ -70,6 +80,9 @@ class RunFold:
                 self._started = _later(self._started, event)
             case RunFinished():
                 self._finished = _later(self._finished, event)
+            case Noticed() if event.code == REGRESSION:
+                key = (event.job_id, event.step_id)
+                self._regressions[key] = _later(self._regressions.get(key), event)
             case JobStarted():
                 job = self._job(event)
                 job.started = _later(job.started, event)
@@ -114,6 +127,10 @@ class RunFold:
             trace_id=started.trace_id if started else "",
             peak_memory_bytes=finished.peak_memory_bytes if finished else None,
             errors=finished.errors if finished else () if alive else (RUN_CRASHED,),
+            regressions=tuple(
+                StepRegression.from_dict(notice.details)
+                for notice in sorted(self._regressions.values(), key=lambda notice: notice.event_id)
+            ),
             jobs=tuple(self._records(over=over)),
             barriers=started.barriers if started else {},
         )

@@ -279,6 +279,29 @@ class Totals(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepRegression:
+    """A step that took longer than in `runs` runs before: `is_ms` instead of their median `was_ms`, `ratio` times."""
+
+    job_id: str
+    step_id: str
+    was_ms: float
+    is_ms: float
+    ratio: float
+    runs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data."""
+        return {
+            name: getattr(self, name) for name in ("job_id", "step_id", "was_ms", "is_ms", "ratio", "runs")
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read `to_dict`'s form."""
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineRun:
     """One execution of a pipeline, or of a single job (a run of one). `jobs` is in the order of the plan.
 
@@ -286,7 +309,8 @@ class PipelineRun:
     warehouse, looking at its tables. `params` are the parameters that it was given, as texts. `retry_of` is the run
     that it retries. `rescore`: it took rows of its targets as absent. `notify`: people may be told how it ended.
     `trace_id` is 32 hex digits ("" in records of old versions). `peak_memory_bytes` is the most memory that its process
-    held, or its largest worker process if that held more; None where it is not known.
+    held, or its largest worker process if that held more; None where it is not known. `regressions` are the steps that
+    got slower, the most first.
 
     `barriers` are the ends of stages and sub-pipelines, by id with the jobs and barriers that they consist of: what
     `RunRecord.waits_for` names besides jobs. They belong to the jobs, and are left out with them.
@@ -310,6 +334,7 @@ class PipelineRun:
     trace_id: str = ""
     peak_memory_bytes: int | None = None
     errors: tuple[ErrorInfo, ...] = ()
+    regressions: tuple[StepRegression, ...] = ()
     jobs: tuple[RunRecord, ...] = field(default=())
     barriers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     totals: Totals | None = None
@@ -371,6 +396,8 @@ class PipelineRun:
             "peak_memory_bytes": self.peak_memory_bytes,
             "errors": [error.to_dict() for error in self.errors],
         }
+        if self.regressions:
+            data["regressions"] = [regression.to_dict() for regression in self.regressions]
         if usage := self.warehouse:
             data["warehouse"] = dict(usage)
         if jobs:
@@ -387,6 +414,7 @@ class PipelineRun:
             if known.get(name):
                 known[name] = parse_utc(known[name])
         known["errors"] = tuple(ErrorInfo.from_dict(error) for error in known.get("errors", ()))
+        known["regressions"] = tuple(StepRegression.from_dict(item) for item in known.get("regressions", ()))
         if "jobs" not in known:
             known["totals"] = Totals(
                 data.get("rows_read", 0), data.get("rows_written", 0), data.get("warehouse")

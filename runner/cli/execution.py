@@ -68,7 +68,7 @@ class _Watched:
             self.manager.on_event(event)
 
 
-def execute(invocation: Invocation, work: Work) -> ExitCode:
+def execute(invocation: Invocation, work: Work, *, fail_on_regression: bool = False) -> ExitCode:
     """Do `work`, show it, print its result, and return the exit code. Raises what ended it before it ran."""
     raise_open_files_limit()
     collect_garbage_from_here()
@@ -90,7 +90,7 @@ def execute(invocation: Invocation, work: Work) -> ExitCode:
         return code or ExitCode.FAILED
     _print_result(invocation, watched.run)
     after_run(invocation, watched.run)
-    return exit_code_of_run(watched.run, signal_code=code)
+    return exit_code_of_run(watched.run, signal_code=code, fail_on_regression=fail_on_regression)
 
 
 def _announce(invocation: Invocation, watched: _Watched, name: str) -> None:

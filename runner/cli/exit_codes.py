@@ -22,6 +22,9 @@ class ExitCode(IntEnum):
     data.
     """
 
+    SLOWER = 4
+    """With `--fail-on-regression`: everything succeeded, but a step got slower."""
+
     BUG = 70
     """An exception that the engine did not expect (EX_SOFTWARE)."""
 

@@ -10,14 +10,16 @@ from runner.records import ErrorInfo, PipelineRun, Status
 _UNKNOWN = frozenset({"unavailable", "auth", "quota"})
 
 
-def exit_code_of_run(run: PipelineRun, *, signal_code: ExitCode | None = None) -> ExitCode:
+def exit_code_of_run(
+    run: PipelineRun, *, signal_code: ExitCode | None = None, fail_on_regression: bool = False
+) -> ExitCode:
     """Return the exit code of a finished run. `signal_code` is that of a signal that came meanwhile, if
-    one did.
+    one did; with `fail_on_regression` a run that succeeded with a step that got slower has a code of its own.
 
     A run that a signal found already done is what it is; the signal then cancelled nothing.
     """
     if run.status is Status.SUCCESS:
-        return ExitCode.OK
+        return ExitCode.SLOWER if fail_on_regression and run.regressions else ExitCode.OK
     if signal_code is not None and run.status is Status.CANCELLED:
         return signal_code
     if any(error.category == "timeout" for error in run.errors):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from runner.cli.wording import count, duration, short_id, size
 from runner.events import (
     Event,
@@ -18,7 +20,15 @@ from runner.events import (
     StepFinished,
     StepProgress,
 )
-from runner.records import ErrorInfo, PipelineRun, RunRecord, Status, StepTiming, WarningInfo
+from runner.records import (
+    ErrorInfo,
+    PipelineRun,
+    RunRecord,
+    Status,
+    StepRegression,
+    StepTiming,
+    WarningInfo,
+)
 from runner.usage import Usage
 
 
@@ -121,6 +131,16 @@ def warning_text(warning: WarningInfo) -> str:
     return f"{step}{warning.message} [{warning.code}]"
 
 
+def slower_text(regressions: Sequence[StepRegression]) -> str:
+    """Return `form_obs.score 1.5 times (1.8 s, else 1.2 s)`, of three steps at most."""
+    told = [
+        f"{each.job_id}.{each.step_id} {each.ratio:g} times ({duration(each.is_ms)}, else {duration(each.was_ms)})"
+        for each in regressions[:3]
+    ]
+    more = [f"{len(regressions) - 3} more"] if len(regressions) > 3 else []
+    return ", ".join(told + more)
+
+
 def result_line(run: PipelineRun, details: str) -> str:
     """Return the last line of a run: which one, how it went, and the command that shows more."""
     result = f"{run.status} in {duration(run.duration_ms)}, {rows_text(run.rows_read, run.rows_written)}"
@@ -133,4 +153,6 @@ def result_line(run: PipelineRun, details: str) -> str:
         result += f", {count(warned, 'warning')}"
     if (used := run.warehouse) and "bytes_billed" in used:
         result += f", {size(used['bytes_billed'])} billed"
+    if run.regressions:
+        result += f"; slower: {slower_text(run.regressions)}"
     return f"run {short_id(run.pipeline_run_id)} {run.pipeline_id}: {result}; details: {details}"

@@ -24,6 +24,7 @@ from runner.memory import peak_memory_bytes
 from runner.pipeline_runner.build import step_builder
 from runner.pipeline_runner.figures import Figures
 from runner.pipeline_runner.places import outbox_dir
+from runner.pipeline_runner.slower import slower_steps
 from runner.pipeline_runner.tables import sentence
 from runner.ports import FunctionProcesses, FunctionThreads, Release, TableChange, Warehouse
 from runner.recorder import Recorder
@@ -93,7 +94,7 @@ class Execution:
             on_failure=scope.cancel,
         ) as recorder:
             recorder.emit(self._started())
-            return await self._recorded(recorder, scope)
+            return await self._recorded(recorder, store, scope)
 
     def _redactor(self) -> Redactor | None:
         """What keeps the secrets of the settings out of events and records; None where there are none."""
@@ -101,36 +102,46 @@ class Execution:
         redact.learn(secret_values(self._settings))
         return redact if redact else None
 
-    async def _recorded(self, recorder: Recorder, scope: anyio.CancelScope) -> PipelineRun:
+    async def _recorded(
+        self, recorder: Recorder, store: FileRunStore, scope: anyio.CancelScope
+    ) -> PipelineRun:
         """Do the work and record how it ended. `scope` is cancelled by the recorder when the disk refuses it."""
         errors: list[ErrorInfo] = []
         try:
             with scope, time_limit(f"run {self._plan.name}", self._settings.timeouts.run):
                 await self._work(recorder)
         except (anyio.get_cancelled_exc_class(), UncleanCancel):
-            await self._finish(recorder, status=Status.CANCELLED)
+            await self._finish(recorder, store, status=Status.CANCELLED)
             raise
         except RunPipelineError as error:
             errors.append(ErrorInfo.of(error))
         except Exception:
-            await self._finish(recorder, status=Status.FAILURE)
+            await self._finish(recorder, store, status=Status.FAILURE)
             raise
-        return await self._finish(recorder, errors=errors)
+        return await self._finish(recorder, store, errors=errors)
 
     async def _finish(
-        self, recorder: Recorder, *, status: Status | None = None, errors: Sequence[ErrorInfo] = ()
+        self,
+        recorder: Recorder,
+        store: FileRunStore,
+        *,
+        status: Status | None = None,
+        errors: Sequence[ErrorInfo] = (),
     ) -> PipelineRun:
         return await recorder.finish(
             duration_ms=self._elapsed_ms(),
             status=status,
             errors=errors,
             peak_memory_bytes=self._peak_memory_bytes(),
-            closing=self._closing,
+            closing=partial(self._closing, store),
         )
 
-    async def _closing(self, run: PipelineRun) -> Sequence[Event]:
-        """What is told of the run as a whole, before its last event."""
-        return [pipeline_finished(run)]
+    async def _closing(self, store: FileRunStore, run: PipelineRun) -> Sequence[Event]:
+        """What is told of the run as a whole, before its last event: what got slower, and its figures."""
+        told: list[Event] = []
+        if run.status is not Status.CANCELLED:
+            told += await anyio.to_thread.run_sync(slower_steps, run, store)
+        return [*told, pipeline_finished(run)]
 
     def _peak_memory_bytes(self) -> int | None:
         """The peak of this process, or of its largest worker if that held more."""

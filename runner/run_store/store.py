@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from runner.analysis.regression import RunTimes
+from runner.analysis.regression import RunTimes, StepKey
 from runner.errors import RunNotFound, UsageError
 from runner.events import Event
 from runner.files import Folder, follow, is_folder
@@ -96,13 +96,16 @@ class FileRunStore:
         """Return a run as `scan` would yield it; None for one that has not begun. Raises `RunNotFound`."""
         return (whole if jobs else listed)(self._find(run_id))
 
-    def step_times(self, name: str, *, before: str) -> Iterator[RunTimes]:
-        """Yield how long the steps of runs of a name took, newest first, of those made before the run `before` (an id).
+    def step_times(
+        self, name: str, *, before: str, of: Collection[StepKey] | None = None
+    ) -> Iterator[RunTimes]:
+        """Yield how long the steps of runs of a name took, newest first, of those made before the run `before` (an id);
+        `of`: only these steps.
 
         Each is read only when it is asked for. Those that have not ended or cannot be read are left out.
         """
         for path in self._folders():
-            if name_of(path) == name and id_of(path) < before and (times := step_times(path)) is not None:
+            if name_of(path) == name and id_of(path) < before and (times := step_times(path, of)) is not None:
                 yield times
 
     def events(self, run_id: str) -> Sequence[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -21,7 +22,7 @@ from runner.errors import (
     UsageError,
     WarehouseUnavailable,
 )
-from runner.records import ErrorInfo, PipelineRun, RunRecord, Status
+from runner.records import ErrorInfo, PipelineRun, RunRecord, Status, StepRegression
 from tests.cli.demo_project import DemoProject
 
 FAILING = """
@@ -69,6 +70,18 @@ def run_of(status: Status, *categories: str, of_run: str = "") -> PipelineRun:
 )
 def test_exit_code_of_a_run(run: PipelineRun, code: ExitCode) -> None:
     assert exit_code_of_run(run) is code
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(Status.SUCCESS, ExitCode.SLOWER), (Status.FAILURE, ExitCode.BUG)]
+)
+def test_a_slower_step_has_a_code_of_its_own_if_wanted(status: Status, code: ExitCode) -> None:
+    """Where all else went well: a failure is worse."""
+    slower = StepRegression(job_id="j0", step_id="s", was_ms=100, is_ms=150, ratio=1.5, runs=20)
+    run = replace(run_of(status, *(["bug"] if status is Status.FAILURE else [])), regressions=(slower,))
+    assert exit_code_of_run(run, fail_on_regression=True) is code
+    assert exit_code_of_run(replace(run, regressions=()), fail_on_regression=True) is not ExitCode.SLOWER
+    assert exit_code_of_run(run) is not ExitCode.SLOWER
 
 
 def test_what_was_skipped_for_a_failure_is_no_failure_of_its_own() -> None:

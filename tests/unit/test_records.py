@@ -16,6 +16,7 @@ from runner.records import (
     PipelineRun,
     RunRecord,
     Status,
+    StepRegression,
     StepTiming,
     WarningInfo,
     run_status,
@@ -92,6 +93,9 @@ def test_records_come_back_from_their_json() -> None:
         errors=(ErrorInfo(category="timeout", message="run stopped"),),
         trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
         peak_memory_bytes=123_456_789,
+        regressions=(
+            StepRegression(job_id="a", step_id="score", was_ms=1200, is_ms=1800.5, ratio=1.5, runs=20),
+        ),
         jobs=(full, job()),
         barriers={"daily/ingest": ("a", "b")},
     )

@@ -59,6 +59,11 @@ class AsOf(click.ParamType[datetime]):
 )
 @click.option("--fail-fast", is_flag=True, help="Cancel what runs as soon as a job has failed.")
 @click.option("--no-notify", is_flag=True, help="Tell nobody of this run, however it ends.")
+@click.option(
+    "--fail-on-regression",
+    is_flag=True,
+    help="End with 4 if all went well but a step got slower than it was in the runs before.",
+)
 @click.pass_obj
 def command(
     invocation: Invocation,
@@ -68,6 +73,7 @@ def command(
     as_of: datetime | None,
     fail_fast: bool,
     no_notify: bool,
+    fail_on_regression: bool,
 ) -> int:
     """Run a pipeline or a job; the word `run` may be left out.
 
@@ -91,7 +97,7 @@ def command(
             traceparent=invocation.traceparent,
         )
 
-    return execute(invocation, work)
+    return execute(invocation, work, fail_on_regression=fail_on_regression)
 
 
 def parameters(settings: Iterable[str]) -> dict[str, str]:
