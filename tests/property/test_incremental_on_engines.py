@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.ddl import PROCESSED_KEYS
@@ -28,11 +28,14 @@ TARGET = table("target", c="string", d="int64", made="timestamp")
 SINCE = at(1)
 """Where a lookback begins: of three times the first lies before it."""
 
-text_keys = st.none() | st.sampled_from(["", "a", "b", "p:a", "p:b#s", "'", '"', "\\", "é"])
-number_keys = st.none() | st.integers(0, 2)
-times = st.none() | st.integers(0, 2).map(at)
+# NULL is one value among others, not half of them; sources are long, since each of their rows is a case of its own.
+text_keys = st.sampled_from([None, "", "a", "b", "p:a", "p:b#s", "'", '"', "\\", "é"])
+number_keys = st.sampled_from([None, 0, 1, 2])
+times = st.sampled_from([None, at(0), at(1), at(2)])
 row = st.tuples(text_keys, number_keys, times)
-sources, rows = st.lists(row, max_size=20), st.lists(row, max_size=8)
+sources, rows = st.lists(row, min_size=1, max_size=20), st.lists(row, max_size=8)
+copies = st.lists(st.tuples(st.integers(0, 19), st.sampled_from([None, -1, 0, 0, 1])), max_size=8)
+"""Which source rows have a counterpart in the target, and how many minutes later it is; None: it has no time."""
 shapes = st.fixed_dictionaries(
     {"mode": st.sampled_from(["not_exists", "left_anti"]), "composite": st.booleans()},
     optional={
@@ -40,6 +43,16 @@ shapes = st.fixed_dictionaries(
         "lookback": st.just({"source_column": "ts", "target_column": "made", "window": "1h"}),
     },
 )  # fmt: skip
+
+TIMED: dict[str, Any] = {"mode": "left_anti", "composite": False, "key_prefix": "p:", "key_suffix": "#s"}
+BOUNDED: dict[str, Any] = {
+    "mode": "not_exists", "composite": True,
+    "lookback": {"source_column": "ts", "target_column": "made", "window": "1h"},
+}  # fmt: skip
+ONE_OF_EACH = [(key, 1, at(1)) for key in ("equal", "equal", "stale", "later", "held", "held and stale", "new")] + [
+    ("untimed", 1, None), (None, 1, at(1)), ("before", 1, at(0)), ("half", None, at(1)),
+]  # fmt: skip
+COPIES = [(0, 0), (0, 1), (2, -1), (3, 1), (5, -1), (7, 0), (9, 0)]
 
 Put = Callable[[IncrementalRead, list[Any], list[Any], list[Any]], object]
 """Puts rows in place of others: of the source, of the target, and those that were read without a result."""
@@ -88,6 +101,15 @@ def model(
     return found
 
 
+def counterparts(read: IncrementalRead, source: list[Any], copied: list[Any]) -> Iterator[Any]:
+    """Yield target rows of source rows."""
+    spec = read.spec
+    for place, minutes in copied:
+        first, second, moment = source[place % len(source)]
+        first = first if first is None else f"{spec.key_prefix}{first}{spec.key_suffix}"
+        yield first, second, None if None in (moment, minutes) else moment + timedelta(minutes=minutes)
+
+
 def is_looked_at(read: IncrementalRead, row: Any) -> bool:
     """Tell whether a lookback, if there is one, reaches a row."""
     return read.since is None or row[2] is None or row[2] >= read.since
@@ -102,10 +124,15 @@ def test_a_read_agrees_with_the_model(name: str, request: pytest.FixtureRequest)
     with start_blocking_portal() as portal, open_lab(name, request, portal) as (lab, put):
 
         @settings(max_examples=examples // 5 if name == "bigquery" else examples)
-        @given(shape=shapes, source=sources, target=rows, held=rows)
-        def compare(shape: dict[str, Any], source: list[Any], target: list[Any], held: list[Any]) -> None:
+        @given(shape=shapes, source=sources, copied=copies, target=rows, held=rows)
+        @example(shape=TIMED, source=ONE_OF_EACH, copied=COPIES, target=[], held=ONE_OF_EACH[4:6])
+        @example(shape=BOUNDED, source=ONE_OF_EACH, copied=COPIES, target=[], held=[])
+        def compare(
+            shape: dict[str, Any], source: list[Any], copied: list[Any], target: list[Any], held: list[Any]
+        ) -> None:
             # A step of its own for each example: what another has read is not remembered.
             read = replace(read_of(shape), step_id=f"read_{next(steps)}")
+            target = [*target, *counterparts(read, source, copied)]
             put(read, source, target, held)
             assert portal.call(answer, lab, read, source) == model(
                 read, source, target, remembered(read, held)
