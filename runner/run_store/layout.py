@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.ids import ulid_ms
 from runner.jsonl import dumps
-from runner.records import PipelineRun
+from runner.records import PipelineRun, Status
 
 EVENTS = "events.jsonl"
 SUMMARY = "run.json"
@@ -17,6 +18,11 @@ JOBS = "jobs"
 
 _JOBS_MEMBER = '\n  "jobs": ['
 """Where the jobs begin in `run.json`: nothing below the top level has this newline and indent."""
+
+_STATUS = re.compile(rb'\n  "status": "([a-z]+)"')
+"""The status of the run: those of its jobs stand further in."""
+_UNSURE = (b"running", b"failed", b"succeeded")
+"""What may have crashed, and words of old records."""
 
 
 def day_of(moment: datetime) -> str:
@@ -57,6 +63,12 @@ def encode_summary(run: PipelineRun, jobs: Sequence[str]) -> bytes:
 def has_head(content: bytes) -> bool:
     """Tell whether the beginning of a `run.json` reaches as far as its jobs."""
     return _JOBS_MEMBER.encode("ascii") in content
+
+
+def tells_other_status(content: bytes, status: Status) -> bool:
+    """Tell whether a `run.json`, or its head, is of a run that has ended, and in another way. False: it may be."""
+    found = _STATUS.search(content)
+    return found is not None and found[1] not in (status.value.encode("ascii"), *_UNSURE)
 
 
 def decode_summary(content: bytes, *, jobs: bool) -> PipelineRun:

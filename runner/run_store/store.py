@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -75,14 +76,19 @@ class FileRunStore:
         return list(islice(self.scan(name=name), limit))
 
     def scan(
-        self, *, name: str | None = None, since: datetime | None = None, jobs: bool = False
+        self,
+        *,
+        name: str | None = None,
+        since: datetime | None = None,
+        status: Status | None = None,
+        jobs: bool = False,
     ) -> Iterator[PipelineRun]:
         """Yield runs, newest first, each read only when it is asked for; `jobs`: with their jobs.
 
-        `since` (UTC): only runs that were made then or later, by their ids. One that cannot be read is among them, as
-        `latest` says.
+        `since` (UTC): only runs that were made then or later, by their ids; `status`: only those that have it (not
+        together with `jobs`). One that cannot be read is among them, as `latest` says.
         """
-        read = whole if jobs else listed
+        read = whole if jobs else partial(listed, status=status)
         for path in self._folders(since):
             if (name is None or name_of(path) == name) and (run := read(path)) is not None:
                 yield run

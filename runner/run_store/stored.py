@@ -14,7 +14,16 @@ from runner.fold import fold_run
 from runner.jsonl import DamagedLine, decode_line, decode_lines
 from runner.logs import get_logger
 from runner.records import ErrorInfo, PipelineRun, Status
-from runner.run_store.layout import EVENTS, SUMMARY, decode_summary, has_head, id_of, name_of, time_of
+from runner.run_store.layout import (
+    EVENTS,
+    SUMMARY,
+    decode_summary,
+    has_head,
+    id_of,
+    name_of,
+    tells_other_status,
+    time_of,
+)
 
 _HEAD_BYTES = 8192
 """Read at first of a summary for a list; its head is longer only when the run itself has many errors."""
@@ -42,12 +51,14 @@ class StoredRun:
         summary = self._summary(whole=True)
         return summary if summary and summary.status is not Status.RUNNING else self._rebuilt()
 
-    def listed(self) -> PipelineRun:
-        """The run without its jobs, from the head of its summary if it has ended."""
-        summary = self._summary(whole=False)
-        if summary and summary.status is not Status.RUNNING:
-            return summary
-        return self._rebuilt().without_jobs()
+    def listed(self, status: Status | None = None) -> PipelineRun | None:
+        """The run without its jobs, from the head of its summary if it has ended; None if it has not this status."""
+        content = self._content(whole=False)
+        if content and status and tells_other_status(content, status):
+            return None  # seen without reading the rest: of ten thousand runs, a few are asked for
+        summary = self._decoded(content, whole=False)
+        run = summary if summary and summary.status is not Status.RUNNING else self._rebuilt().without_jobs()
+        return run if status is None or run.status is status else None
 
     def is_alive(self) -> bool:
         """Whether someone has the event file open for writing."""
@@ -111,7 +122,10 @@ class StoredRun:
         )
 
     def _summary(self, *, whole: bool) -> PipelineRun | None:
-        """What `run.json` says; None when there is none, or none that can be read: it is only a copy."""
+        return self._decoded(self._content(whole=whole), whole=whole)
+
+    def _content(self, *, whole: bool) -> bytes | None:
+        """`run.json`, or at least its head; None when there is none."""
         try:
             with Folder(self.path) as folder:
                 fd = folder.open(SUMMARY, os.O_RDONLY)
@@ -123,16 +137,23 @@ class StoredRun:
                 content += read_all(fd)
         finally:
             os.close(fd)
+        return content
+
+    def _decoded(self, content: bytes | None, *, whole: bool) -> PipelineRun | None:
+        """What `run.json` says; None when there is none, or none that can be read: it is only a copy."""
         try:
-            return decode_summary(content, jobs=whole)
+            return decode_summary(content, jobs=whole) if content is not None else None
         except (LookupError, ValueError, TypeError, AttributeError) as error:
             logger.warning("%s cannot be read (%r): the run is rebuilt", self.path / SUMMARY, error)
             return None
 
 
-def listed(path: Path) -> PipelineRun | None:
-    """A run for a list: None if it has not begun, and a stand-in that says why if it cannot be read."""
-    return _or_stand_in(path, StoredRun.listed)
+def listed(path: Path, status: Status | None = None) -> PipelineRun | None:
+    """A run for a list: None if it has not begun or not this status, and a stand-in that says why if it cannot be
+    read.
+    """
+    run = _or_stand_in(path, lambda stored: stored.listed(status))
+    return run if run is None or status is None or run.status is status else None
 
 
 def whole(path: Path) -> PipelineRun | None:
@@ -140,7 +161,7 @@ def whole(path: Path) -> PipelineRun | None:
     return _or_stand_in(path, StoredRun.run)
 
 
-def _or_stand_in(path: Path, read: Callable[[StoredRun], PipelineRun]) -> PipelineRun | None:
+def _or_stand_in(path: Path, read: Callable[[StoredRun], PipelineRun | None]) -> PipelineRun | None:
     try:
         return read(StoredRun(path))
     except RunNotFound:

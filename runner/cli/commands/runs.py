@@ -46,14 +46,10 @@ def command(
 
     Reads the run store only: it works while a run holds the warehouse.
     """
-    runs = invocation.store.scan(name=name, since=beginning(since, last))
-    matching = (
-        run
-        for run in runs
-        if (status is None or run.status == status)
-        and (min_duration is None or run.duration_ms >= min_duration * 1000)
-    )
-    found = list(islice(matching, limit))
+    wanted = Status(status) if status else None
+    runs = invocation.store.scan(name=name, since=beginning(since, last), status=wanted)
+    least_ms = (min_duration or 0) * 1000
+    found = list(islice((run for run in runs if run.duration_ms >= least_ms), limit))
     if invocation.output == "json":
         invocation.console.json([run.to_dict(jobs=False) for run in found])
     elif invocation.output == "jsonl":

@@ -1,0 +1,88 @@
+"""Asking the file store for many runs: by name, time and status, whatever state their files are in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from runner.fold import fold_run
+from runner.records import ErrorInfo, Status
+from runner.run_store import FileRunStore
+from runner.testing.timed_history import TimedJob, timed_history
+
+START = datetime(2026, 2, 12, 6, tzinfo=UTC)
+BROKEN = ErrorInfo(category="quota", message="too much")
+
+
+def put(
+    store: FileRunStore, hours: int, name: str = "daily", *, failing: int = 0, lines: int | None = None
+) -> Path:
+    """Write a run of two jobs so many hours after the start; `lines`: only its first events, and no summary."""
+    jobs = [
+        TimedJob(job_id=f"j{number}", steps={"read": 10.0}, error=BROKEN if number < failing else None)
+        for number in range(2)
+    ]
+    events = timed_history(name, jobs, started_at=START + timedelta(hours=hours))
+    writer = store.create(events[0].run_id, name, events[0].timestamp)
+    writer.append(events[:lines])
+    if lines is None:
+        writer.write_run(fold_run(events, run_id=events[0].run_id, alive=False))
+    writer.close()
+    return writer.path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[FileRunStore]:
+    """Runs in every state: ended in three ways, alive, crashed, damaged, and of an old version."""
+    store = FileRunStore(tmp_path)
+    put(store, 0)
+    put(store, 1, failing=1)
+    put(store, 2, failing=2)
+    put(store, 3, lines=3)
+    (put(store, 4, lines=3) / "events.jsonl").write_bytes(b"no event\n{}\n")
+    old = put(store, 5, failing=2) / "run.json"
+    old.write_text(old.read_text().replace('\n  "status": "failure"', '\n  "status": "failed"'))
+    (put(store, 6) / "run.json").write_bytes(b'\n  "status": "success", and then nothing')
+    put(store, 30, "weekly")
+    events = timed_history("daily", [TimedJob(job_id="a", steps={})], started_at=START + timedelta(hours=40))
+    writer = store.create(events[0].run_id, "daily", events[0].timestamp)
+    writer.append(events[:1])
+    writer.write_run(fold_run(events[:1], run_id=events[0].run_id))
+    yield store
+    writer.close()
+
+
+def test_a_status_finds_just_the_runs_that_have_it(store: FileRunStore) -> None:
+    runs = list(store.scan())
+    assert [run.status.value for run in runs] == [
+        "running", "success", "success", "failure", "crashed", "crashed", "failure", "partial", "success",
+    ]  # fmt: skip
+    for status in Status:
+        assert list(store.scan(status=status)) == [run for run in runs if run.status is status]
+
+
+def test_jobs_come_along_when_they_are_asked_for(store: FileRunStore) -> None:
+    whole = list(store.scan(jobs=True))
+    told = [(run.pipeline_run_id, run.status, run.rows_written) for run in store.scan()]
+    assert [(run.pipeline_run_id, run.status, run.rows_written) for run in whole] == told
+    assert [len(run.jobs) for run in whole] == [1, 2, 2, 2, 0, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("since", "name", "hours"),
+    [
+        (START + timedelta(hours=6), None, [40, 30, 6]),
+        (START + timedelta(hours=6, milliseconds=1), None, [40, 30]),
+        (START + timedelta(hours=31), "daily", [40]),
+        (START + timedelta(hours=41), None, []),
+        (START - timedelta(days=9), "weekly", [30]),
+    ],
+)
+def test_a_time_is_where_runs_begin(
+    since: datetime, name: str | None, hours: list[int], store: FileRunStore
+) -> None:
+    found = [run.started_at - START for run in store.scan(since=since, name=name)]
+    assert found == [timedelta(hours=number) for number in hours]
