@@ -40,7 +40,9 @@ class RunnerCommand(click.Command):
             "epilog", "\b\nExamples:\n" + "\n".join(f"  {line}" for line in example.splitlines())
         )
         super().__init__(*args, **kwargs)
-        self.params.extend(global_options())
+        # An option of the command's own wins over a global one of the same name: `report -o FILE`.
+        own = {name for param in self.params for name in param.opts}
+        self.params.extend(option for option in global_options() if not own & {*option.opts})
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the command's own options first, then the global ones."""

@@ -1,0 +1,80 @@
+"""Finds in the run store what a page is about. Runs that are over are kept: they do not change."""
+
+from __future__ import annotations
+
+from itertools import dropwhile, islice
+from typing import TYPE_CHECKING
+
+from runner.records import PipelineRun, Status
+
+if TYPE_CHECKING:
+    from runner.run_store import FileRunStore
+
+LAST = 30
+"""So many runs are told of, unless more or fewer are asked for."""
+MOST_KEPT = 5_000
+"""Runs without their jobs that are kept, a few KB each; with their jobs a tenth of it."""
+
+
+class Reading:
+    """A run store as pages read it. Used from several threads: what is kept may be read twice, never wrongly."""
+
+    def __init__(self, store: FileRunStore) -> None:
+        self._store = store
+        self._heads: dict[str, PipelineRun] = {}
+        self._wholes: dict[str, PipelineRun] = {}
+
+    def run_id_of(self, reference: str) -> str:
+        """Return the id of the run that is meant: by the name of a pipeline or job its newest; else as `show` takes it.
+
+        Raises `RunNotFound`, and `UsageError` for the beginning of several ids.
+        """
+        found = next((run_id for run_id, name in self._store.ids() if name == reference), None)
+        return found or self._store.resolve(reference)
+
+    def runs_up_to(self, run_id: str, *, last: int = LAST) -> list[PipelineRun]:
+        """Return a run and those of the same name before it, at most `last` in all, oldest first, with their jobs.
+
+        Raises `RunNotFound`, and `DamagedRecord` if the run itself cannot be read; one before it that cannot be read
+        is a crashed one with the reason.
+        """
+        run = self._wholes.get(run_id) or self._store.load(run_id)
+        self._keep(self._wholes, run, MOST_KEPT // 10)
+        older = dropwhile(lambda each: each[0] != run.pipeline_run_id, self._store.ids())
+        same = (each for each, name in islice(older, 1, None) if name == run.pipeline_id)
+        before = (self._one(each, jobs=True) for each in islice(same, last - 1))
+        return [*reversed([each for each in before if each]), run]
+
+    def latest(self, *, each: int, overall: int) -> tuple[dict[str, list[PipelineRun]], list[PipelineRun]]:
+        """Return the last runs of each name, oldest first, in the order of their newest; and the last of all, newest
+        first. All without their jobs.
+        """
+        by_name: dict[str, list[str]] = {}
+        newest: list[str] = []
+        for run_id, name in self._store.ids():
+            ids = by_name.setdefault(name, [])
+            if len(ids) < each:
+                ids.append(run_id)
+            if len(newest) < overall:
+                newest.append(run_id)
+        runs = {name: [self._one(run_id) for run_id in reversed(ids)] for name, ids in by_name.items()}
+        begun = {name: [run for run in found if run] for name, found in runs.items()}
+        latest = (self._one(run_id) for run_id in newest)
+        return {name: found for name, found in begun.items() if found}, [run for run in latest if run]
+
+    def _one(self, run_id: str, *, jobs: bool = False) -> PipelineRun | None:
+        kept = self._wholes if jobs else self._heads
+        if (found := kept.get(run_id)) is not None:
+            return found
+        run = self._store.one(run_id, jobs=jobs)
+        if run is not None:
+            self._keep(kept, run, MOST_KEPT // 10 if jobs else MOST_KEPT)
+        return run
+
+    def _keep(self, kept: dict[str, PipelineRun], run: PipelineRun, most: int) -> None:
+        """Keep a run that is over, in the place of those that were kept first where there are many."""
+        if run.status is Status.RUNNING:
+            return
+        while len(kept) >= most:
+            kept.pop(next(iter(kept)), None)
+        kept[run.pipeline_run_id] = run

@@ -1,0 +1,81 @@
+"""What a page tells of a run, worked out once by `runner.analysis`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from runner.analysis.critical_path import CriticalPath, critical_path
+from runner.analysis.history import History, SeriesKey, histories
+from runner.analysis.quantiles import median
+from runner.analysis.timeline import Timeline, timeline
+from runner.records import PipelineRun, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """A run, and the runs of the same name up to it.
+
+    `runs` are oldest first, with their jobs, and end with `run`. `series` are of all of them, `own` of `run` alone (its
+    shares of the critical path). `usual` are the median milliseconds of each job's and step's successes in the runs
+    before it, `usual_run_ms` those of the runs. `whole_ms` is the time that its picture shows: the run, and as far as
+    the usual length of a bar reaches beyond it.
+    """
+
+    run: PipelineRun
+    runs: tuple[PipelineRun, ...]
+    bars: Timeline
+    path: CriticalPath
+    series: Mapping[SeriesKey, History]
+    own: Mapping[SeriesKey, History]
+    usual: Mapping[SeriesKey, float]
+    usual_run_ms: float | None
+    whole_ms: float
+
+    def usual_ms(self, job_id: str, step_id: str = "") -> float | None:
+        """Return the median duration of a job's or step's successes in the runs before this one, if there are any."""
+        return self.usual.get((job_id, step_id))
+
+    def share(self, job_id: str, step_id: str = "") -> float:
+        """Return the part (0 to 1) of this run that a job or step took on the critical path."""
+        history = self.own.get((job_id, step_id))
+        return history.share if history else 0.0
+
+    @property
+    def bottleneck(self) -> SeriesKey | None:
+        """The step that took the greatest part of the run on the critical path; None where no step did."""
+        parts = {key: history.share for key, history in self.own.items() if key[1] and history.share > 0}
+        return max(parts, key=parts.__getitem__, default=None)
+
+
+def view_of(run: PipelineRun, before: Sequence[PipelineRun], *, now: datetime) -> RunView:
+    """Return what is to be told of `run` beside the runs `before` it (oldest first, with their jobs).
+
+    `now` (aware UTC) is how far a run that goes on reaches. Retries and rescores before it did only a part of the work:
+    their times are not compared.
+    """
+    bars = timeline(run, now=now)
+    comparable = [each for each in before if not each.retry_of and not each.rescore]
+    earlier, own = histories(comparable), histories([run])
+    usual = {key: median(each) for key, history in earlier.items() if (each := history.durations)}
+    lengths = [each.duration_ms for each in comparable if each.status is Status.SUCCESS]
+    reach = [bar.start_ms + usual.get((bar.job_id, ""), 0.0) for bar in bars.bars]
+    return RunView(
+        run=run,
+        runs=(*before, run),
+        bars=bars,
+        path=critical_path(run, bars),
+        series={key: _joined(earlier.get(key), own.get(key)) for key in {**earlier, **own}},
+        own=own,
+        usual=usual,
+        usual_run_ms=median(lengths) if lengths else None,
+        whole_ms=max(bars.duration_ms, *reach, 0.0),
+    )
+
+
+def _joined(earlier: History | None, own: History | None) -> History:
+    """One history out of two parts, of which one may be missing."""
+    parts = [part for part in (earlier, own) if part]
+    points = [point for part in parts for point in part.points]
+    return History(parts[-1].job_id, parts[-1].step_id, parts[-1].op, points)
