@@ -12,6 +12,7 @@ It runs under the emulator's own Python (3.13 or later), in which neither this p
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import json
 import os
@@ -36,7 +37,7 @@ def _load_ducklake_from_its_wheel() -> None:
     connect: Any = duckdb.connect
 
     def connected(*arguments: Any, config: dict[str, Any] | None = None, **more: Any) -> Any:
-        config = dict(config or {})
+        config = {"threads": 1} | dict(config or {})
         zone = config.pop("TimeZone", None)
         connection = connect(*arguments, config=config, **more)
         connection.execute(f"LOAD '{extension}'")
@@ -537,7 +538,10 @@ def main() -> None:
     quicker.look_for_no_pandas()
     quicker.ask_for_tables_by_name()
     quicker.merge_at_once()
+    quicker.walk_faster()
     quicker.leave_out_types_of_the_catalog()
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 50)
     serve = uvicorn.run
 
     def serve_quietly(server: Any, **options: Any) -> None:

@@ -17,6 +17,8 @@ import shutil
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from local_bigquery.sql import rules
 from local_bigquery.sql.rules import partitions, typing
 from local_bigquery.sql.translate import translate
 from sqlglot import exp
+from sqlglot.expressions import core
 
 _lock = threading.Lock()
 
@@ -238,6 +241,25 @@ def _columns(project: str, dataset: str, table: str) -> list[Any]:
             types.field(name, kind, name in required)
             for name, kind in zip(relation.columns, relation.types, strict=True)
         ]
+
+
+def walk_faster() -> None:
+    """Look through a statement's tree in one loop; the emulator's rules do so a hundred times a statement."""
+
+    def find_all(self: Any, *kinds: type, bfs: bool = True) -> Iterator[Any]:
+        nodes = deque([self])
+        while nodes:
+            node = nodes.popleft()
+            if isinstance(node, kinds):
+                yield node
+            for value in node.args.values():
+                if type(value) is list:
+                    nodes.extend(one for one in value if isinstance(one, exp.Expr))
+                elif isinstance(value, exp.Expr):
+                    nodes.append(value)
+
+    every: Any = core.Expression
+    every.find_all = find_all
 
 
 def merge_at_once() -> None:
