@@ -70,7 +70,7 @@ def lines_of(found: WhatIf) -> Iterator[list[Part]]:
         "recorded",
         "declared",
         *(count(each.max_workers or 0, "worker") for each in found.asked),
-        "at best",
+        "unlimited",
     )
     rows: list[list[Part]] = [
         [Styled("run", BOLD), duration(found.recorded_ms), *(duration(each.duration_ms) for each in columns)]

@@ -60,7 +60,7 @@ def test_the_greatest_change_comes_first(
         "fetch 0.3 s - -0.3 s 60 gone",
         "load 0.5 s 0.5 s -20 ms -4 % 60 success to failure",
         "fetch 0.4 s 0.4 s -20 ms -5 % 60",
-        "write 0.1 s 0.1 s +0 ms +0 % 60 to 0 success to failure",
+        "write 0.1 s 0.1 s +0 ms 60 to 0 success to failure",
         "fresh - 10 ms +10 ms 60 new",
         "fetch - 10 ms +10 ms 60 new",
     ]

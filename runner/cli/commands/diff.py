@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HEAD = ("step", "before", "after", "change", "", "rows", "status")
 NOISE = 0.1
 """A smaller change of a duration is not colored: runs differ by as much for no reason."""
+NOISE_MS = 5.0
+"""Nor is one of less than this; and as a part of next to nothing it says nothing."""
 EXAMPLE = """run-pipeline diff 01KH4SATJ0
 run-pipeline diff 01KH4SATJ0 01KH50W3QA
 run-pipeline diff 01KH4SATJ0 last -o json"""
@@ -88,14 +90,14 @@ def _delta(change: Change) -> Part:
 
 
 def _ratio(change: Change) -> Part:
-    if change.ratio is None:
+    if change.ratio is None or abs(change.delta_ms) < NOISE_MS:
         return ""
     text = f"{100 * change.ratio:+.0f} %"
     return Styled(text, _style(change)) if _style(change) else text
 
 
 def _style(change: Change) -> str:
-    if change.ratio is None or abs(change.ratio) < NOISE:
+    if change.ratio is None or abs(change.ratio) < NOISE or abs(change.delta_ms) < NOISE_MS:
         return ""
     return RED if change.ratio > 0 else GREEN
 
