@@ -64,10 +64,14 @@ def _bigquery(settings: Settings, chosen: BigQuerySettings) -> AbstractAsyncCont
 
 @contextmanager
 def _client(kind: str, *distributions: str) -> Iterator[None]:
-    """Tell a client that is not installed as what it is: a missing extra, and the command that adds it."""
+    """Tell a client that is not installed as what it is: a missing extra, and the command that adds it. What the engine
+    itself does not find is a bug.
+    """
     try:
         yield
     except ImportError as error:
+        if (error.name or "").partition(".")[0] == "runner":
+            raise
         problem = Problem(
             path="warehouse.kind",
             message=f"the client of {kind} is not installed: {error}",
