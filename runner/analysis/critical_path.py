@@ -123,7 +123,7 @@ class CriticalPath:
 
 def critical_path(run: PipelineRun, bars: Timeline | None = None) -> CriticalPath:
     """Return the critical path of a run. `bars`: its timeline, where it has been made already."""
-    return path_of(bars or timeline(run), waits_of(run))
+    return path_of(bars or timeline(run, steps=False), waits_of(run))
 
 
 def waits_of(run: PipelineRun) -> dict[str, Sequence[str]]:

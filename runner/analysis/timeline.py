@@ -125,8 +125,11 @@ class Timeline:
         }
 
 
-def timeline(run: PipelineRun, *, now: datetime | None = None) -> Timeline:
-    """Return the bars of a run. `now` (aware UTC) is how far one that goes on reaches, instead of its last event."""
+def timeline(run: PipelineRun, *, now: datetime | None = None, steps: bool = True) -> Timeline:
+    """Return the bars of a run, without those of `steps` where nobody looks at them.
+
+    `now` (aware UTC) is how far a run that goes on reaches, instead of its last event.
+    """
     elapsed = run.duration_ms
     if now is not None and run.status is Status.RUNNING:
         elapsed = max(elapsed, _ms_between(run.started_at, now))
@@ -143,7 +146,7 @@ def timeline(run: PipelineRun, *, now: datetime | None = None) -> Timeline:
             end_ms=end,
             lane=lane,
             open=_is_open(job),
-            steps=tuple(_steps(job.step_timings, start, end)),
+            steps=tuple(_steps(job.step_timings, start, end)) if steps else (),
         )
         for job, (start, end), lane in zip(begun, spans, lanes, strict=True)
     )

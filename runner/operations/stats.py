@@ -178,7 +178,7 @@ def _part(history: History) -> Part:
         job_id=history.job_id,
         step_id=history.step_id,
         op=history.op,
-        times=Times.of(history.durations, [point.at for point in good]),
+        times=Times.of([point.duration_ms for point in good], [point.at for point in good]),
         share=history.share,
         failures=sum(point.status in (Status.FAILURE, Status.CRASHED) for point in history.points),
         queue_ms=median(waits) if waits else 0.0,
