@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -22,6 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from runner.pipeline_runner import PipelineRunner
 from runner.records import PipelineRun, Status
 from runner.telemetry.spans import unix_ns
+from tests.engines import new_engine
 from tests.projects import FAST, ThrowAwayProject, call, extract, job_of, read, step_of, write
 from tests.receivers import silent_server
 from tests.servers.otlp import Collector, Span, collecting
@@ -387,3 +389,96 @@ def test_no_thread_is_left_behind(shop: ThrowAwayProject) -> None:
 
     left = [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("Otel")]
     assert left == []
+
+
+# --- other engines, several runs, and runs that end otherwise ---
+
+
+@pytest.mark.parametrize(("name", "system"), [("postgres-18", "postgresql"), ("bigquery", "gcp.bigquery")])
+def test_statements_of_servers_stand_below_their_steps(
+    name: str, system: str, shop: ThrowAwayProject, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    shop.pipeline("chain", jobs={"load_a": {}, "doubles": {"needs": "load_a"}})
+    with new_engine(name, request, tmp_path) as engine, collecting() as collector:
+        run = run_it(shop, "chain", collector, warehouse=engine.warehouse)
+
+    assert run.status is Status.SUCCESS
+    nested(collector, collector.named("RUN chain"))
+    assert {span.attributes["db.system.name"] for span in collector.spans if span.kind == "CLIENT"} == {
+        system
+    }
+    reading = next(span for span in collector.below(collector.named("doubles")) if span.name == "read")
+    texts = [(span.attributes["db.query.text"], span) for span in collector.below(reading)]
+    asked = next(span for text, span in texts if "SELECT" in text and "raw" in text)
+    if name == "bigquery":
+        assert asked.attributes["run_pipeline.query.id"]
+    for job in ("load_a", "doubles"):
+        (landing,) = [span for span in collector.below(collector.named(job)) if span.name == "write"]
+        assert collector.below(landing), "what lands is charged to the write"
+
+
+def test_two_runs_at_once_are_two_trees(shop: ThrowAwayProject) -> None:
+    async def execute(address: str) -> None:
+        settings = shop.settings(telemetry={"endpoint": address})
+        async with PipelineRunner.open(settings) as pipelines, anyio.create_task_group() as tasks:
+            for name in ("load_a", "load_b"):
+                tasks.start_soon(pipelines.run, name)
+
+    with collecting() as collector:
+        anyio.run(execute, collector.url)
+
+    roots = {name: collector.named(f"RUN {name}") for name in ("load_a", "load_b")}
+    assert roots["load_a"].trace_id != roots["load_b"].trace_id
+    for name, root in roots.items():
+        assert name in {span.name for span in collector.below(root)}
+        inside = {
+            s.attributes.get("db.query.text", "") for s in collector.spans if s.trace_id == root.trace_id
+        }
+        other = "raw.b" if name == "load_a" else "raw.a"
+        assert not [text for text in inside if other in text.replace('"', "")]
+
+
+def test_retries_are_events_of_the_job(shop: ThrowAwayProject, tmp_path: Path) -> None:
+    once = call("once", arguments={"marker": str(tmp_path / "tried")}, retries=2)
+    shop.job("shaky", extract("numbers", arguments={"count": 3}), once, write("raw.a"))
+    with collecting() as collector:
+        run = run_it(shop, "shaky", collector)
+
+    assert run.status is Status.SUCCESS
+    job = collector.named("shaky")
+    assert not job.failed
+    events = dict(job.events)
+    assert events["job.retrying"]["run_pipeline.attempt"] == 1
+    assert "gone for a moment" in events["job.retrying"]["exception.message"]
+    assert events["job.landed"]["run_pipeline.rows.raw.a"] == 3
+    (step,) = [span for span in collector.below(job) if span.name == "once"]
+    assert step.attributes["run_pipeline.attempts"] == 2
+
+
+def test_a_cancelled_run_is_a_cancellation(shop: ThrowAwayProject) -> None:
+    shop.job("long", extract("numbers", arguments={"count": 100_000}), write("raw.a"))
+
+    async def execute(address: str) -> None:
+        async with PipelineRunner.open(shop.settings(telemetry={"endpoint": address})) as pipelines:
+            with anyio.move_on_after(1):
+                await pipelines.run("long")
+
+    with collecting() as collector:
+        anyio.run(execute, collector.url)
+
+    root, job = collector.named("RUN long"), collector.named("long")
+    assert root.attributes["cicd.pipeline.result"] == "cancellation"
+    assert job.attributes["cicd.pipeline.task.run.result"] == "cancellation"
+    assert not root.failed
+    nested(collector, root)
+
+
+def test_a_run_that_cannot_be_recorded_is_an_error(shop: ThrowAwayProject) -> None:
+    shop.settings().state_dir.mkdir()
+    shop.settings().runs_dir.write_text("in the way")
+    with collecting() as collector, pytest.raises(OSError, match="runs"):
+        run_it(shop, "load_a", collector)
+
+    root = collector.named("RUN load_a")
+    assert root.failed
+    assert root.attributes["cicd.pipeline.result"] == "error"
