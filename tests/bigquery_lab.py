@@ -48,12 +48,14 @@ def warehouse_at(
 async def open_lab(
     project: BigQueryProject, folder: Path, *tables: TableSpec, **options: Any
 ) -> AsyncIterator[Lab]:
-    """Open a lab with tables, those of the contract suite unless others are given; nothing is noted yet."""
+    """Open a lab with tables, those of the contract suite unless others are given; nothing is noted yet. A time limit
+    does not count for making them.
+    """
+    async with warehouse_at(project, folder) as unlimited:
+        await Lab(unlimited, "bigquery").prepare(*(tables or TABLES))
+    project.forget_requests()
     async with warehouse_at(project, folder, **options) as warehouse:
-        lab = Lab(warehouse, "bigquery")
-        await lab.prepare(*(tables or TABLES))
-        project.forget_requests()
-        yield lab
+        yield Lab(warehouse, "bigquery")
 
 
 def sent(project: BigQueryProject) -> list[str]:

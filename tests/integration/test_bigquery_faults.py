@@ -181,11 +181,11 @@ async def test_what_does_not_pass_lands_nothing_and_says_why(
 async def test_work_past_its_limit_is_ended_on_the_server_and_can_be_repeated(
     bigquery_project: BigQueryProject, tmp_path: Path
 ) -> None:
-    async with open_lab(bigquery_project, tmp_path, EVENTS, query_timeout=2) as lab:
+    async with open_lab(bigquery_project, tmp_path, EVENTS, query_timeout=4) as lab:
         await on_server(bigquery_project.fail, JobFault(delay=60, **LANDING))
         async with lab.warehouse.writer(landing_of(UPSERT)) as writer:
             await writer.stage(0, rows(3))
-            with pytest.raises(TimeLimitExceeded, match=r"query.*2 s") as raised:
+            with pytest.raises(TimeLimitExceeded, match=r"query.*4 s") as raised:
                 await writer.land()
             assert (raised.value.category, OF_CATEGORY["timeout"]) == ("timeout", ExitCode.RUN_TIMEOUT)
             assert bigquery_project.running() == []

@@ -99,7 +99,7 @@ async def test_work_over_its_time_limit_is_done_at_the_server(
         started = time.monotonic()
         with pytest.raises(TimeLimitExceeded, match=r"query.*3 s"):
             await work(lab)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 6
         assert bigquery_project.running() == []
 
 
