@@ -9,8 +9,8 @@ import base64
 import json
 import os
 import select
-import shlex
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +28,15 @@ FLAGS = (
     "--no-default-browser-check", "--metrics-recording-only", "--mute-audio", "--remote-debugging-pipe",
 )  # fmt: skip
 
+START = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium takes the descriptors 3 and 4. (A shell cannot pass on greater ones than 9.)"""
+
 Message = dict[str, Any]
 
 
@@ -43,11 +52,11 @@ class Browser:
         to_read, self._writing = os.pipe()
         self._reading, to_write = os.pipe()
         words = [chromium.program, *FLAGS, f"--user-data-dir={self._folder.name}", "about:blank"]
-        # Chromium takes descriptors 3 and 4; a shell puts ours there. In a group of its own: it has many children.
-        script = f"exec {shlex.join(words)} 3<&{to_read} 4>&{to_write} 2>/dev/null"
+        # In a session of its own: it has many children, and the terminal's Ctrl-C is not meant for them.
         self._process = subprocess.Popen(
-            ["sh", "-c", script], pass_fds=(to_read, to_write), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, env=chromium.environment, start_new_session=True,
+            [sys.executable, "-I", "-S", "-c", START, str(to_read), str(to_write), *words],
+            pass_fds=(to_read, to_write), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, env=chromium.environment, start_new_session=True,
         )  # fmt: skip
         os.close(to_read)
         os.close(to_write)

@@ -6,12 +6,14 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from runner.events import RunStarted
 from runner.testing.timed_history import timed_history
 from tests.browser.scenes import HOSTILE, START, hostile, jobs, put, series
 from tests.cli.demo_project import DemoProject
@@ -171,13 +173,13 @@ def test_hostile_names_are_text(project: DemoProject, runs_dir: Path, in_project
 
 
 def test_a_retry_is_not_what_is_usual(project: DemoProject, runs_dir: Path, in_project: InProject) -> None:
-    from dataclasses import replace
-
     series(runs_dir, "daily", 2)
     short = timed_history("daily", list(jobs(1)), started_at=START + timedelta(hours=3))
-    put(runs_dir, [replace(short[0], retry_of="01KH4SATJ00000000000000000"), *short[1:]])
-    series_end = timed_history("daily", list(jobs(9)), started_at=START + timedelta(hours=4), max_workers=2)
-    put(runs_dir, series_end)
+    started = short[0]
+    assert isinstance(started, RunStarted)
+    put(runs_dir, [replace(started, retry_of="01KH4SATJ00000000000000000"), *short[1:]])
+    last = timed_history("daily", list(jobs(9)), started_at=START + timedelta(hours=4), max_workers=2)
+    put(runs_dir, last)
 
     assert in_project("report") == 0
     assert "±0 % against the usual 4.3 s" in written(project)

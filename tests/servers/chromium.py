@@ -43,5 +43,5 @@ def find_chromium() -> Chromium:
     program = root / "usr/lib/chromium/chromium"
     if not program.exists():
         raise NotToBeHadError(f"Debian's package has no {program.relative_to(root)}")
-    folders = [*sorted((root / "usr/lib").glob("*-linux-gnu*")), root / "usr/lib/chromium"]
-    return Chromium(str(program), ":".join(map(str, folders)))
+    libraries = sorted({file.parent for file in root.rglob("lib*.so*")})
+    return Chromium(str(program), ":".join(map(str, libraries)))

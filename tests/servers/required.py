@@ -13,7 +13,7 @@ import pytest
 
 from tests.servers.debian_packages import NotToBeHadError
 
-SERVERS = ("bigquery", "dovecot", "duckdb", "postgres")
+SERVERS = ("bigquery", "chromium", "dovecot", "duckdb", "postgres")
 """What can be required. DuckDB is a library that is always installed: to name it changes nothing."""
 
 
