@@ -27,7 +27,7 @@ from runner.telemetry import conventions as words
 from runner.telemetry.attributes import of_job, of_run, of_statement, of_step
 from runner.telemetry.instruments import Instruments
 
-KEPT_STATEMENTS = 500
+KEPT_STATEMENTS = 200
 """Of a job so many statements become spans, the first ones; how many more there were is an attribute."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

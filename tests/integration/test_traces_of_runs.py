@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from runner.pipeline_runner import PipelineRunner
 from runner.records import PipelineRun, Status
-from runner.telemetry.spans import unix_ns
+from runner.telemetry.spans import KEPT_STATEMENTS, unix_ns
 from tests.engines import new_engine
 from tests.projects import FAST, ThrowAwayProject, call, extract, job_of, read, step_of, write
 from tests.receivers import silent_server
@@ -482,3 +482,18 @@ def test_a_run_that_cannot_be_recorded_is_an_error(shop: ThrowAwayProject) -> No
     root = collector.named("RUN load_a")
     assert root.failed
     assert root.attributes["cicd.pipeline.result"] == "error"
+
+
+def test_of_very_many_statements_some_are_kept_and_the_others_counted(shop: ThrowAwayProject) -> None:
+    shop.job("many", extract("numbers", arguments={"count": 120}), write("raw.a", commit_every=1))
+    with collecting() as collector:
+        run_it(shop, "many", collector, batch_rows=1)
+
+    kept = [span for span in collector.spans if span.kind == "CLIENT"]
+    (queries,) = collector.measured("db.client.operation.duration")
+    job = collector.named("many")
+    assert (
+        len([span for span in kept if span.parent_id != collector.named("RUN many").span_id])
+        == KEPT_STATEMENTS
+    )
+    assert job.attributes["run_pipeline.statements.dropped"] == queries.count - len(kept) > 0
