@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from runner.analysis.critical_path import critical_path
 from runner.graph import JobGraph
 from runner.operations.what_if import stages_of, what_if
+from runner.operations.what_if.simulated import simulate
 from runner.records import PipelineRun, RunRecord, Status
 from runner.scheduler import Scheduler
-from runner.scheduler.simulated import simulate
 from runner.specs.pipelines import JobSpec
 from runner.specs.plan import Barrier, PlannedJob, RunPlan
 

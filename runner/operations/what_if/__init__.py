@@ -15,8 +15,8 @@ from runner.analysis.history import histories
 from runner.analysis.quantiles import median
 from runner.analysis.timeline import Bar, timeline
 from runner.errors import UsageError
+from runner.operations.what_if.simulated import simulate
 from runner.records import PipelineRun, Status
-from runner.scheduler.simulated import simulate
 from runner.specs.plan import RunPlan
 
 WHAT_IF_SCHEMA = "run-pipeline/what-if.v1"

@@ -1,4 +1,4 @@
-"""A run in simulated time: the real scheduler, jobs that only last, and a clock that jumps to what happens next."""
+"""A run in simulated time: the scheduler of real runs, jobs that only last, a clock that jumps to what happens next."""
 
 from __future__ import annotations
 
