@@ -9,13 +9,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from runner.settings.values import Seconds
 
 Signal = Literal["traces", "metrics"]
-Address = Annotated[str, Field(pattern=r"^https?://[^/?#]")]
+
+
+def _without_password(value: str) -> str:
+    """Refuse what is no address, and one with a password: addresses are shown."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not an address; expected for example http://collector:4318")
+    if "@" in parts.netloc:
+        raise ValueError("an address with a name or password in it; expected them in telemetry.headers")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_without_password)]
 
 ADDRESSES = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "endpoint",

@@ -629,3 +629,14 @@ def test_a_wrong_address_names_the_variable_that_it_came_from(load: Load) -> Non
     message = refused(load, env={"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"})
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in message
     assert "telemetry.endpoint" in message
+    assert "expected for example http://collector:4318" in message
+
+
+def test_an_address_with_a_password_is_refused_and_headers_are_secrets(load: Load) -> None:
+    message = refused(load, f'[telemetry]\nendpoint = "https://me:{CANARY}@collector"')
+    assert "telemetry.headers" in message
+    assert CANARY not in message
+
+    settings = load(f'[telemetry.headers]\nauthorization = "Bearer {CANARY}"')
+    assert CANARY not in str(settings)
+    assert f"Bearer {CANARY}" in set(secret_values(settings))
