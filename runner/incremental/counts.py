@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from runner.ddl import PROCESSED_KEYS
 from runner.incremental.reads import NewRows, check_keys, source_conditions
-from runner.ports import IncrementalRead, ReadQuery, Statement
+from runner.ports import IncrementalCounts, IncrementalRead, ReadQuery, Statement
 from runner.sql import Dialect, Parameters
 
 
 def count_statement(query: ReadQuery, dialect: Dialect, *, remembered: bool = True) -> Statement:
-    """Return the statement whose one row is total, new_rows, present, remembered, null_key, stale: an
-    `IncrementalCounts`. The query's limit does not count; what is older than its lookback is not in the total.
+    """Return the statement whose one row is total, new_rows, present, remembered, null_key, stale:
+    `counts_of` reads it. The query's limit does not count; what is older than its lookback is not in the total.
 
     Raises `ConfigurationError` when a filter or the keys do not fit, `ValueError` without an incremental part.
     """
@@ -35,6 +36,14 @@ def count_statement(query: ReadQuery, dialect: Dialect, *, remembered: bool = Tr
         f"{_count('f.null_key')} AS null_key, {_count(f'{is_new} AND f.stale')} AS stale FROM ({flags}) AS f"
     )
     return Statement(text=text, values=parameters.values)
+
+
+def counts_of(row: Sequence[int]) -> IncrementalCounts:
+    """Return what the row of `count_statement` says."""
+    total, new, present, remembered, null_key, stale = row
+    return IncrementalCounts(
+        total=total, new=new, present=present, remembered=remembered, null_key=null_key, stale=stale
+    )
 
 
 def _count(condition: str) -> str:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from runner.incremental import count_statement, missing_statement, quarantined_statement
+from runner.incremental import (
+    count_statement,
+    counts_of,
+    greatest_by_statement,
+    greatest_statement,
+    in_utc,
+    matching_statement,
+    missing_statement,
+    quarantined_statement,
+)
+from runner.incremental import greatest_by as greatest_of
 from runner.ports import IncrementalCounts, IncrementalRead, ReadQuery, Statement
 from runner.specs import Filter, TableSpec
-from runner.sql import DUCKDB, Parameters, conditions, qualified, quote
+from runner.sql import DUCKDB
 from runner.warehouses.duckdb.calls import Cursor
 
 ASKED = "asked_keys"
@@ -30,12 +39,7 @@ def table(cursor: Cursor, statement: Statement) -> pa.Table:
 
 def count(cursor: Cursor, query: ReadQuery, *, remembered: bool) -> IncrementalCounts:
     """Count how the source rows of an incremental query stand."""
-    total, new, present, held, null_key, stale = fetch(
-        cursor, count_statement(query, DUCKDB, remembered=remembered)
-    )[0]
-    return IncrementalCounts(
-        total=total, new=new, present=present, remembered=held, null_key=null_key, stale=stale
-    )
+    return counts_of(fetch(cursor, count_statement(query, DUCKDB, remembered=remembered))[0])
 
 
 def missing(cursor: Cursor, read: IncrementalRead, keys: pa.RecordBatch, *, remembered: bool) -> list[bool]:
@@ -53,30 +57,19 @@ def missing(cursor: Cursor, read: IncrementalRead, keys: pa.RecordBatch, *, reme
 
 def greatest(cursor: Cursor, table: TableSpec, column: str, filters: Sequence[Filter]) -> Any:
     """Return the greatest value of a column among the rows that match, or None; times are aware and in UTC."""
-    parameters = Parameters(DUCKDB)
-    where = _where(table, filters, parameters)
-    text = f"SELECT max({quote(column)}) AS greatest FROM {qualified(table.ref)}{where}"
-    # Through Arrow: DuckDB's own conversion of times needs pytz.
-    return _in_utc(cursor.sql(text, params=parameters.values or None).to_arrow_table().column(0)[0].as_py())
+    return in_utc(_values(cursor, greatest_statement(table, column, filters, DUCKDB))[0][0])
 
 
 def greatest_by(
     cursor: Cursor, table: TableSpec, column: str, by: str, filters: Sequence[Filter]
 ) -> dict[Any, Any]:
     """Return the greatest value of a column for each value of the column `by`, NULL left out on both sides."""
-    parameters = Parameters(DUCKDB)
-    where = _where(table, filters, parameters)
-    text = f"SELECT {quote(by)}, max({quote(column)}) FROM {qualified(table.ref)}{where} GROUP BY 1"
-    found = cursor.sql(text, params=parameters.values or None).to_arrow_table()
-    pairs = zip(found.column(0).to_pylist(), found.column(1).to_pylist(), strict=True)
-    return {_in_utc(key): _in_utc(value) for key, value in pairs if key is not None and value is not None}
+    return greatest_of(_values(cursor, greatest_by_statement(table, column, by, filters, DUCKDB)))
 
 
 def count_matching(cursor: Cursor, table: TableSpec, filters: Sequence[Filter]) -> int:
     """Count the rows of a table that match."""
-    parameters = Parameters(DUCKDB)
-    text = f"SELECT count(*) FROM {qualified(table.ref)}{_where(table, filters, parameters)}"
-    return int(fetch(cursor, Statement(text=text, values=parameters.values))[0][0])
+    return int(fetch(cursor, matching_statement(table, filters, DUCKDB))[0][0])
 
 
 def count_quarantined(cursor: Cursor, job_id: str) -> int:
@@ -84,10 +77,6 @@ def count_quarantined(cursor: Cursor, job_id: str) -> int:
     return int(fetch(cursor, quarantined_statement(job_id, DUCKDB))[0][0])
 
 
-def _in_utc(value: Any) -> Any:
-    return value.astimezone(UTC) if isinstance(value, datetime) else value
-
-
-def _where(table: TableSpec, filters: Sequence[Filter], parameters: Parameters) -> str:
-    found = conditions(table, filters, parameters)
-    return f" WHERE {' AND '.join(found)}" if found else ""
+def _values(cursor: Cursor, statement: Statement) -> list[tuple[Any, ...]]:
+    """Return the rows of a few columns, by way of Arrow."""
+    return list(zip(*(column.to_pylist() for column in table(cursor, statement).columns), strict=True))

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from runner.incremental import count_statement, key_profile, missing_statement, quarantined_statement
+from runner.incremental import (
+    count_statement,
+    counts_of,
+    greatest_by_statement,
+    greatest_statement,
+    in_utc,
+    key_profile,
+    matching_statement,
+    missing_statement,
+    quarantined_statement,
+)
+from runner.incremental import greatest_by as greatest_of
 from runner.ports import IncrementalCounts, IncrementalRead, KeyProfile, ReadQuery, Statement
 from runner.specs import Filter, TableSpec
-from runner.sql import POSTGRES, Parameters, conditions
+from runner.sql import POSTGRES, Parameters
 from runner.warehouses.postgres.session import Row, Session
 from runner.warehouses.postgres.shapes import inspect
 
@@ -24,11 +34,7 @@ NUL = "\x00"
 
 def count(session: Session, query: ReadQuery, *, remembered: bool) -> IncrementalCounts:
     """Count how the source rows of an incremental query stand."""
-    (found,) = session.fetch(count_statement(query, POSTGRES, remembered=remembered))
-    total, new, present, held, null_key, stale = found
-    return IncrementalCounts(
-        total=total, new=new, present=present, remembered=held, null_key=null_key, stale=stale
-    )
+    return counts_of(session.fetch(count_statement(query, POSTGRES, remembered=remembered))[0])
 
 
 def missing(session: Session, read: IncrementalRead, keys: pa.RecordBatch, *, remembered: bool) -> list[bool]:
@@ -50,31 +56,19 @@ def missing(session: Session, read: IncrementalRead, keys: pa.RecordBatch, *, re
 
 def greatest(session: Session, table: TableSpec, column: str, filters: Sequence[Filter]) -> Any:
     """Return the greatest value of a column among the rows that match, or None; times are aware and in UTC."""
-    parameters = Parameters(POSTGRES)
-    where = _where(table, filters, parameters)
-    text = f"SELECT max({POSTGRES.quote(column)}) FROM {POSTGRES.qualified(table.ref)}{where}"
-    return _in_utc(_fetch(session, text, parameters)[0][0])
+    return in_utc(session.fetch(greatest_statement(table, column, filters, POSTGRES))[0][0])
 
 
 def greatest_by(
     session: Session, table: TableSpec, column: str, by: str, filters: Sequence[Filter]
 ) -> dict[Any, Any]:
     """Return the greatest value of a column for each value of the column `by`, NULL left out on both sides."""
-    parameters = Parameters(POSTGRES)
-    where = _where(table, filters, parameters)
-    text = (
-        f"SELECT {POSTGRES.quote(by)}, max({POSTGRES.quote(column)}) "
-        f"FROM {POSTGRES.qualified(table.ref)}{where} GROUP BY 1"
-    )
-    found = _fetch(session, text, parameters)
-    return {_in_utc(key): _in_utc(value) for key, value in found if key is not None and value is not None}
+    return greatest_of(session.fetch(greatest_by_statement(table, column, by, filters, POSTGRES)))
 
 
 def count_matching(session: Session, table: TableSpec, filters: Sequence[Filter]) -> int:
     """Count the rows of a table that match."""
-    parameters = Parameters(POSTGRES)
-    text = f"SELECT count(*) FROM {POSTGRES.qualified(table.ref)}{_where(table, filters, parameters)}"
-    return int(_fetch(session, text, parameters)[0][0])
+    return int(session.fetch(matching_statement(table, filters, POSTGRES))[0][0])
 
 
 def count_quarantined(session: Session, job_id: str) -> int:
@@ -91,19 +85,6 @@ def profile(session: Session, query: ReadQuery) -> KeyProfile:
 
     target = query.incremental.target.ref if query.incremental else query.source.ref
     return key_profile(query, POSTGRES, fetch, inspect(session, [query.source.ref, target]))
-
-
-def _fetch(session: Session, text: str, parameters: Parameters) -> list[Row]:
-    return session.fetch(Statement(text=text, values=parameters.values))
-
-
-def _where(table: TableSpec, filters: Sequence[Filter], parameters: Parameters) -> str:
-    found = conditions(table, filters, parameters)
-    return f" WHERE {' AND '.join(found)}" if found else ""
-
-
-def _in_utc(value: Any) -> Any:
-    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def _values(column: pa.Array) -> list[Any]:
