@@ -66,7 +66,7 @@ def distinct_statement(staged: StagedRows, dialect: Dialect) -> Statement:
 
 def empty_statement(table: TableSpec, dialect: Dialect) -> Statement:
     """Return the statement that deletes all rows of a table. TRUNCATE would show its emptiness to those who read
-    before the commit (PostgreSQL), or is not to be had in a transaction (BigQuery).
+    before the commit (PostgreSQL).
     """
     return Statement(text=f"DELETE FROM {dialect.qualified(table.ref)} WHERE TRUE")
 
