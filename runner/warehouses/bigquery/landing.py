@@ -203,8 +203,8 @@ class Landing:
         self.script.add(affected(f"rp_written_{number}"))
 
     def _empty(self, number: int, table: str) -> None:
-        """Take all rows away, for nothing: DELETE is billed as a scan of the table; TRUNCATE and a count of all rows are
-        not (docs, "Query pricing": DML; "Multi-statement transactions": TRUNCATE TABLE is allowed in one).
+        """Take all rows away, for nothing: DELETE is billed as a scan of the table, TRUNCATE and a count of all rows
+        are not (docs, "Query pricing": DML; "Multi-statement transactions": TRUNCATE TABLE is allowed in one).
         """
         self.script.add(f"SET rp_deleted_{number} = (SELECT count(*) FROM {table})")
         self.script.add(f"TRUNCATE TABLE {table}")
