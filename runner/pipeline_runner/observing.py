@@ -32,6 +32,11 @@ class Providers(NamedTuple):
     tracers: TracerProvider | None = None
     meters: MeterProvider | None = None
 
+    @property
+    def are_given(self) -> bool:
+        """Whether there is any."""
+        return self.tracers is not None or self.meters is not None
+
 
 NO_PROVIDERS = Providers()
 
@@ -45,7 +50,7 @@ class Tracing:
         self._resources = resources
         self._lock = anyio.Lock()
         self._telemetry: Telemetry | None = None
-        self._is_off = not (any(providers) or settings.telemetry.is_on)
+        self._is_off = not (providers.are_given or settings.telemetry.is_on)
 
     @asynccontextmanager
     async def of_run(self, name: str, traceparent: str | None) -> AsyncIterator[tuple[Trace, list[Observer]]]:
@@ -75,7 +80,7 @@ class Tracing:
         try:
             from runner.telemetry import Telemetry
 
-            if any(self._providers):
+            if self._providers.are_given:
                 return Telemetry(*self._providers, version=__version__, redact=redact)
             from runner.telemetry.sending import Sending
         except ImportError as error:

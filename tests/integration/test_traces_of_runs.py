@@ -114,6 +114,8 @@ def test_a_run_is_a_tree_of_spans(shop: ThrowAwayProject) -> None:
     root = collector.named("RUN shop")
     assert (root.kind, root.parent_id, root.trace_id) == ("SERVER", "", run.trace_id)
     assert {span.trace_id for span in collector.spans} == {run.trace_id}
+    assert {job.trace_id for job in run.jobs} == {run.trace_id}
+    assert shop.rows("SELECT DISTINCT trace_id FROM ops.event_log") == [{"trace_id": run.trace_id}]
     assert root.attributes["cicd.pipeline.name"] == "shop"
     assert root.attributes["cicd.pipeline.run.id"] == run.pipeline_run_id
     assert root.attributes["cicd.pipeline.action.name"] == "RUN"
