@@ -134,21 +134,26 @@ class JobExecutor:
         async with AsyncExitStack() as stack:
             writer = await self._writer(run, spec, stack)
             await Attempt(shared, run, spec, writer).execute()
+            ended = self._clock()
+        if parts := spec.parts:
+            run.meter.charge(parts[0].step_id, self._clock() - ended)
 
     async def _writer(self, run: JobRun, spec: LandingSpec, stack: AsyncExitStack) -> Writer | None:
-        """Open the staging area of an attempt; None for a job that lands nothing. It is opened for the step that lands
-        first, whose failure it is when that fails.
+        """Open the staging area of an attempt; None for a job that lands nothing. It is opened, and closed, for the step
+        that lands first, whose time that takes, and whose failure it is when it cannot be opened.
         """
-        parts = (*spec.targets, *spec.actions)
-        if not parts:
+        if not spec.parts:
             return None
-        step_id = parts[0].step_id
+        step_id = spec.parts[0].step_id
         warehouse = scoped(self._surroundings.warehouse, self._surroundings.plan, run, step_id)
+        began = self._clock()
         try:
             return await stack.enter_async_context(warehouse.writer(spec))
         except RunPipelineError:
             run.failed_step = step_id
             raise
+        finally:
+            run.meter.charge(step_id, self._clock() - began)
 
     def _finish(self, run: JobRun, *, cancelled: bool) -> Status:
         """Record the job and return its outcome for those that need it."""

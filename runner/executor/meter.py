@@ -29,6 +29,10 @@ class Meter:
             self._first.setdefault(owner, now)
         return previous
 
+    def charge(self, owner: Hashable, nanoseconds: int) -> None:
+        """Charge to `owner` what was done for it while nobody was current, and before or after it was."""
+        self._spent[owner] = self._spent.get(owner, 0) + nanoseconds
+
     def move(self, source: Hashable, destination: Hashable, nanoseconds: int) -> None:
         """Charge part of what `source` spent to `destination` instead, which has so worked as long as `source`."""
         moved = min(nanoseconds, self._spent.get(source, 0))

@@ -266,6 +266,11 @@ class LandingSpec:
         return tuple(sorted(written))
 
     @property
+    def parts(self) -> tuple[WriteTarget | LandingAction, ...]:
+        """What each step that lands has in it."""
+        return (*self.targets, *self.actions)
+
+    @property
     def always_lands(self) -> bool:
         """Whether it happens also when nothing was staged: it replaces a table, or has statements."""
         statements = any(isinstance(action, LandingStatement) for action in self.actions)

@@ -25,6 +25,19 @@ def test_the_parts_sum_to_the_whole(changes: list[tuple[str | None, int]]) -> No
         assert meter.spent_ns(owner) == expected.get(owner, 0)
 
 
+def test_what_is_done_for_an_owner_that_is_not_current_is_charged_to_it() -> None:
+    """It has not been active by that."""
+    clock = FakeClock()
+    meter = Meter(clock)
+    meter.charge("write", 2_000_000)
+    assert (meter.spent_ms("write"), meter.activity_ns("write")) == (2, None)
+    meter.enter("write")
+    clock.pass_ms(3)
+    meter.enter(None)
+    meter.charge("write", 1_000_000)
+    assert meter.spent_ms("write") == 6
+
+
 def test_enter_returns_the_one_before() -> None:
     clock = FakeClock()
     meter = Meter(clock)
