@@ -13,6 +13,7 @@ from runner.cli.project_files import (
     parameters_of,
     pipeline_files,
     project_of,
+    steps_of,
     table_names,
 )
 
@@ -66,6 +67,40 @@ class RunReference(click.ParamType[str]):
             for value, text in (*words, *runs)
             if value.startswith(incomplete) or (incomplete and value.startswith(incomplete.upper()))
         ]
+
+
+class StepName(click.ParamType[str]):
+    """A step of the job that `--job` names. Any text passes: records may have steps that the project no longer has."""
+
+    name = "step"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the steps of the job; nothing without one."""
+        from click.shell_completion import CompletionItem
+
+        del param
+        project, job = _project(ctx), ctx.params.get("job")
+        steps = steps_of(project, job) if project and job else []
+        return [CompletionItem(step) for step in steps if step.startswith(incomplete)]
+
+
+class EventType(click.ParamType[str]):
+    """The type of an event. Any text passes: notices have types of their own."""
+
+    name = "type"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the types of the engine's own events."""
+        from click.shell_completion import CompletionItem
+
+        from runner.events import EVENT_TYPES
+
+        del ctx, param
+        return [CompletionItem(word) for word in EVENT_TYPES if word.startswith(incomplete)]
 
 
 class TableName(click.ParamType[str]):

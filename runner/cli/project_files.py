@@ -65,6 +65,17 @@ def parameters_of(project: Path, name: str) -> dict[str, Mapping[str, Any]]:
     return found
 
 
+def steps_of(project: Path, job: str) -> list[str]:
+    """Return the ids of a job's steps, in their order."""
+    file = job_files(project).get(job)
+    steps = _read(file).get("steps") if file else None
+    return [
+        str(step["step_id"])
+        for step in (steps if isinstance(steps, list) else [])
+        if isinstance(step, dict) and "step_id" in step
+    ]
+
+
 def latest_runs(project: Path) -> list[tuple[str, str]]:
     """Return (run id, name) of the newest runs, newest first, as their folders are named."""
     runs = state_folder(project) / "runs"

@@ -60,11 +60,16 @@ def test_completion_knows_the_names_that_the_loader_knows(project: DemoProject) 
     ("words", "expected"),
     [
         ("run-pipeline he", {"hello"}),
-        ("run-pipeline r", {"run", "runs", "retry", "rescore"}),
+        ("run-pipeline r", {"run", "runs", "report", "retry", "rescore"}),
         ("run-pipeline run g", {"greet_people"}),
         ("run-pipeline plan ", {"hello", "greet_people", "load_people"}),
         ("run-pipeline --verb", {"--verbose"}),
         ("run-pipeline hello --max", {"--max-workers"}),
+        ("run-pipeline stats gr", {"greet_people"}),
+        ("run-pipeline logs --job greet_people --step ", {"read_people", "greet", "write_greetings"}),
+        ("run-pipeline events --type job.l", {"job.landed"}),
+        ("run-pipeline diff last-", {"last-failed"}),
+        ("run-pipeline prune --keep-", {"--keep-runs"}),
     ],
 )
 def test_the_shell_completes_commands_names_and_options(

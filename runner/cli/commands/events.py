@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.completion import RunnableName, RunReference
+from runner.cli.completion import EventType, RunnableName, RunReference
 from runner.cli.console import BOLD, DIM, RED, Part, Styled
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
@@ -27,7 +27,9 @@ run-pipeline events --type pipeline.finished --limit 10 -o json"""
 
 
 @click.command(name="events", cls=RunnerCommand, example=EXAMPLE)
-@click.option("--type", "types", metavar="TYPE", multiple=True, help="Only of this type; repeatable.")
+@click.option(
+    "--type", "types", type=EventType(), metavar="TYPE", multiple=True, help="Only of this type; repeatable."
+)
 @click.option("--run", type=RunReference(), help="Only of this run.")
 @click.option("--job", type=RunnableName(only_jobs=True), help="Only of this job.")
 @period_options

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 
 from runner import events
-from runner.cli.completion import RunnableName, RunReference
+from runner.cli.completion import RunnableName, RunReference, StepName
 from runner.cli.console import DIM, RED, YELLOW, Part, Styled
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
@@ -59,7 +59,7 @@ class Filter:
 @click.argument("run", type=RunReference(), default="last")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run is over.")
 @click.option("--job", type=RunnableName(only_jobs=True), help="Only the events of this job.")
-@click.option("--step", metavar="STEP_ID", help="Only the events of this step.")
+@click.option("--step", type=StepName(), metavar="STEP_ID", help="Only the events of this step.")
 @click.option(
     "--grep", type=Pattern(), metavar="REGEX", help="Only events whose line has this; (?i) ignores case."
 )
