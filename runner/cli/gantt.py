@@ -14,6 +14,7 @@ from runner.records import Status
 
 MIN_COLUMNS = 60
 MAX_NAME = 32
+SHOWN_NAMES = 8
 
 
 class Glyphs(NamedTuple):
@@ -73,6 +74,13 @@ def gantt(
         Styled(glyphs.waits, DIM), " waited for a slot",
     ]  # fmt: skip
     yield from _told(bars, path, glyphs)
+    if bars.not_begun:
+        yield [f"never began    {count(len(bars.not_begun), 'job')}: {_names(bars.not_begun, glyphs)}"]
+
+
+def _names(job_ids: Sequence[str], glyphs: Glyphs) -> str:
+    rest = [glyphs.rest] if len(job_ids) > SHOWN_NAMES else []
+    return ", ".join([*job_ids[:SHOWN_NAMES], *rest])
 
 
 def _rows(bars: Timeline, path: CriticalPath, *, steps: bool) -> Iterator[Row]:

@@ -113,6 +113,18 @@ def test_steps_are_drawn_for_a_single_job_and_with_v(
     assert capsys.readouterr().out.count("  score ") == 4
 
 
+def test_jobs_that_never_began_are_named(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    run_id = new_ulid()
+    skipped = replace(
+        record(run_id, "after_it", Status.SKIPPED), started_at=None, duration_ms=0, step_timings=()
+    )
+    put_run(project, "daily", record(run_id, "form_obs", Status.FAILURE), skipped, status=Status.FAILURE)
+    assert in_project("show", "--gantt") == 0
+    assert "never began    1 job: after_it" in capsys.readouterr().out
+
+
 def test_a_run_of_which_nothing_began(project: DemoProject, in_project: InProject, capsys: Captured) -> None:
     put_run(project, "daily", status=Status.FAILURE)
     assert in_project("show", "--gantt") == 0
