@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from os.path import commonprefix
 from typing import Any
 
 import pytest
@@ -132,7 +131,7 @@ def test_show_prints_errors_with_job_step_and_category_and_without_control_chara
 def test_show_takes_a_prefix_and_prints_the_record_itself_as_json(
     good: str, bad: str, in_project: InProject, project: DemoProject, capsys: Captured
 ) -> None:
-    unique = bad[: len(commonprefix([good, bad])) + 1]
+    unique = next(bad[:length] for length in range(1, 27) if bad[:length] != good[:length])
     assert in_project("show", unique.lower(), "-o", "json") == 0
 
     stored = FileRunStore(project.folder / "var" / "runs").load(bad)

@@ -1,0 +1,74 @@
+"""Questions to a store of many runs read only what they need, and are quick."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from benchmarks.seed_runs import seed
+from runner.clock import utc_now
+from tests.cli.demo_project import DemoProject, command_line, environment
+
+REPORT = """
+import sys
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+from runner.cli import main
+code = main(sys.argv[1:])
+print("opened:", sum(name == "run.json" for name in opened), sum(name == "events.jsonl" for name in opened),
+      file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def opened(project: DemoProject, *words: str) -> tuple[int, int]:
+    """How many summaries and event files a command opens."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", REPORT, *words],
+        cwd=project.folder, env=environment({}), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stderr.splitlines() if line.startswith("opened:"))
+    summaries, events = line.split()[1:]
+    return int(summaries), int(events)
+
+
+def test_what_is_asked_for_is_read_and_nothing_else(project: DemoProject) -> None:
+    """Of 75 runs in three days: 36 of shop, 18 each of mail and orders, 3 of nightly."""
+    seed(project.folder / "var" / "runs", 75, now=utc_now())
+
+    assert opened(project, "runs", "--limit", "7") == (7, 0)
+    assert opened(project, "runs", "--name", "nightly") == (3, 0)
+    assert opened(project, "runs", "--last", "20h", "--limit", "50") == (21, 0)
+    assert opened(project, "stats", "nightly") == (3, 0)
+    assert opened(project, "stats", "shop", "--runs", "5") == (5, 0)
+    assert opened(project, "show", "last", "--gantt") == (2, 0)
+    assert opened(project, "prune", "--keep", "1d", "--keep-runs", "2", "--dry-run")[0] < 20
+
+
+@pytest.mark.perf
+@pytest.mark.timeout(300)
+def test_ten_thousand_runs(project: DemoProject, tmp_path: Path) -> None:
+    """As whole processes, files in the cache of the system: `runs` under 0.4 s, `stats` under 1 s."""
+    seed(tmp_path / "runs", 10_000, now=utc_now() - timedelta(minutes=1))
+
+    def seconds(*words: str) -> float:
+        best = float("inf")
+        for _ in range(5):
+            begin = time.perf_counter()
+            subprocess.run(
+                command_line(*words), cwd=project.folder, capture_output=True, check=True,
+                env=environment({"RUN_PIPELINE_STATE_DIR": str(tmp_path), "PYTHONWARNINGS": "default"}),
+            )  # fmt: skip
+            best = min(best, time.perf_counter() - begin)
+        return best
+
+    assert seconds("runs") < 0.4
+    assert seconds("runs", "--status", "partial") < 0.4
+    assert seconds("stats", "shop") < 1.0
+    assert seconds("stats", "nightly") < 1.0
