@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from runner.telemetry import Telemetry
+    from runner.telemetry.sending import Sending
 
 log = get_logger("telemetry")
 
@@ -47,10 +48,12 @@ class Tracing:
     def __init__(self, settings: Settings, providers: Providers, resources: AsyncExitStack) -> None:
         self._settings = settings
         self._providers = providers
-        self._resources = resources
         self._lock = anyio.Lock()
         self._telemetry: Telemetry | None = None
         self._is_off = not (providers.are_given or settings.telemetry.is_on)
+        self._sending: Sending | None = None
+        # Before anything else is opened, so that it ends last: nobody waits for a file that a collector holds up.
+        resources.push_async_callback(self._close)
 
     @asynccontextmanager
     async def of_run(self, name: str, traceparent: str | None) -> AsyncIterator[tuple[Trace, list[Observer]]]:
@@ -87,6 +90,9 @@ class Tracing:
             packages = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
             log.warning("nothing is traced: %s; %s", error, install_command(*packages))
             return None
-        sending = Sending(self._settings.telemetry, __version__)
-        self._resources.push_async_callback(anyio.to_thread.run_sync, sending.close)
+        self._sending = sending = Sending(self._settings.telemetry, __version__)
         return Telemetry(sending.tracer_provider, sending.meter_provider, version=__version__, redact=redact)
+
+    async def _close(self) -> None:
+        if self._sending is not None:
+            await anyio.to_thread.run_sync(self._sending.close)

@@ -3,8 +3,9 @@
 The span of a job is made when the job is over, with everything in it, from the record: its times are those of the
 record, to the microsecond. A step's span reaches from the step's first activity to its last, statements included. The
 steps of a job take turns, batch by batch, so the spans of steps overlap, and their lengths do not add up to the job;
-what does is the step's own time, `run_pipeline.step.duration_ms`. So with a query whose rows are taken bit by bit: its
-span is as long as it was open, `run_pipeline.query.duration_ms` what was waited for it.
+what does is the step's own time, `run_pipeline.step.duration_ms`. (Of a step that lands, it holds what its staging area
+took to open and close, around the span.) So with a query whose rows are taken bit by bit: its span is as long as it was
+open, `run_pipeline.query.duration_ms` what was waited for it.
 """
 
 from __future__ import annotations
