@@ -6,13 +6,16 @@ The keys are worked out once, before anything changes, into the relations `read`
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.ddl import PROCESSED_KEYS
 from runner.incremental import NewRows
 from runner.landings.relations import KeyRelations, StagedRows, bound
 from runner.ports import KeyMatch, KeyTracking, LandingSpec, Statement
 from runner.sql import Dialect, Parameters
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SAMPLES = 3
 """Keys that are shown of either side."""
@@ -45,6 +48,13 @@ class TrackedKeys:
             f"WHERE {self._present('s', self.read.spec.source_key)} GROUP BY {groups}",
             parameters,
         )
+
+    def has_times(self, keys: pa.Schema) -> bool:
+        """Tell whether the column `source_ts` of staged keys holds times."""
+        from pyarrow import types
+
+        name = self.read.spec.source_ts
+        return name is not None and types.is_temporal(keys.field(name).type)
 
     def landed_keys(self, rows: StagedRows | None) -> Statement:
         """Return the query for the relation `landed`, from the staged rows of the read's target. None: no row was

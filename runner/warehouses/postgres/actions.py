@@ -1,4 +1,4 @@
-"""The project's own statements, and checks of tables, inside a landing's transaction."""
+"""Statements of a landing, and of the project in it, inside a transaction."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from runner.ports import Statement
+from runner.sql import POSTGRES
 from runner.warehouses.postgres.faults import DRIVER_ERRORS, is_lost, locate, translate
 from runner.warehouses.postgres.session import Session
 
 
 class InTransaction:
-    """Implements `runner.landings.actions.Asked` on a session. Blocks."""
+    """Implements `runner.landings.changes.Sending` on a session. Blocks."""
+
+    dialect = POSTGRES
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    def send(self, statement: Statement) -> int:
+        """Send a statement of the engine's own; return how many rows it changed."""
+        return self._session.execute(statement.text, statement.values).rowcount
 
     def change(self, statement: Statement, step_id: str) -> int:
         """Send a statement that changes tables; return how many rows."""

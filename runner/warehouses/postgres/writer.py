@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from runner.errors import RunPipelineError, WarehouseUnavailable
+from runner.landings import nothing_landed
 from runner.landings.actions import perform_all
-from runner.landings.staging import WRITE_BYTES, StagedBatches, remove_leftovers
-from runner.ports import BadRow, LandingResult, LandingSpec, TargetLanding, WriteTarget
+from runner.landings.area import StagingArea
+from runner.ports import BadRow, LandingResult, LandingSpec
 from runner.specs import TableRef
 from runner.sql import POSTGRES
-from runner.types.schema import arrow_schema
 from runner.warehouses.postgres.actions import InTransaction
 from runner.warehouses.postgres.calls import Calls
 from runner.warehouses.postgres.landing import Landing, has_landed
@@ -39,44 +39,28 @@ class PostgresWriter:
         self._calls = calls
         self._spec = spec
         self._lock = lock
-        self._stage_bytes = stage_bytes
-        self._stage_folder = stage_folder
-        self._stages = [
-            StagedBatches(f"staged_{number}", _schema(target), stage_folder)
-            for number, target in enumerate(spec.targets)
-        ]
-        self._keys: dict[int, StagedBatches] = {}
-        self._bad_rows: list[BadRow] = []
+        self._staged = StagingArea(spec, stage_folder, stage_bytes, anyio.to_thread.run_sync)
         self._landing: Landing | None = None
 
     async def stage(self, target: int, batch: pa.RecordBatch) -> None:
-        """Add rows for one target; beyond `stage_bytes` in memory everything moves to files.
-
-        Raises `ValueError` for other columns than agreed, or NULL in a key: bad rows are refused upstream.
-        """
-        _refuse_null_keys(self._spec.targets[target], batch)
-        self._stages[target].add(batch)
-        await self._spill_if_large()
+        """Add rows for one target. Raises `ValueError` for other columns than agreed, or NULL in a key."""
+        await self._staged.stage(target, batch)
 
     async def stage_keys(self, tracked: int, keys: pa.RecordBatch) -> None:
         """Add keys of a tracked read. A text that PostgreSQL cannot hold is no key: as NULL, it matches nothing."""
         keys = pa.RecordBatch.from_arrays([_without_nul(array) for array in keys.columns], schema=keys.schema)
-        if tracked not in self._keys:
-            self._keys[tracked] = StagedBatches(f"keys_{tracked}", keys.schema, self._stage_folder)
-        self._keys[tracked].add(keys)
-        await self._spill_if_large()
+        await self._staged.stage_keys(tracked, keys)
 
     async def stage_bad_rows(self, rows: Sequence[BadRow]) -> None:
         """Add refused rows."""
-        self._bad_rows.extend(rows)
+        self._staged.stage_bad_rows(rows)
 
     async def land(self, batch: int = 0) -> LandingResult:
         """Commit what is staged, one writer a table at a time. What is staged survives any error.
 
         Where the connection is lost before COMMIT was answered, the marker tells what became of it.
         """
-        staged = self._bad_rows or any(stage.rows for stage in self._all_stages())
-        if not staged and not self._spec.always_lands:
+        if self._staged.is_empty and not self._spec.always_lands:
             return await self._nothing(batch)
         async with AsyncExitStack() as locks:
             for ref in self._spec.writes:
@@ -98,9 +82,9 @@ class PostgresWriter:
         """Land and, since that committed, forget what was staged: in the same thread call, so that a cancellation
         cannot come between the two.
         """
-        self._landing = Landing(session, self._spec, batch, self._stages, self._keys, self._bad_rows)
+        self._landing = Landing(session, self._spec, batch, self._staged)
         result = self._landing.run()
-        self._forget()
+        self._staged.clear()
         return result
 
     async def _committed(self, batch: int) -> LandingResult | None:
@@ -110,7 +94,7 @@ class PostgresWriter:
             return None
         with suppress(RunPipelineError):  # nobody is there to tell: the first error is raised
             if await self.has_landed(batch):
-                await anyio.to_thread.run_sync(self._forget)
+                await anyio.to_thread.run_sync(self._staged.clear)
                 return result
         return None
 
@@ -124,39 +108,11 @@ class PostgresWriter:
             if checks
             else ()
         )
-        targets = tuple(
-            TargetLanding(step_id=target.step_id, table=target.table.ref, staged=0, written=0, duplicates=0)
-            for target in self._spec.targets
-        )
-        return LandingResult(batch=batch, targets=targets, actions=actions)
-
-    def _all_stages(self) -> list[StagedBatches]:
-        return [*self._stages, *self._keys.values()]
-
-    async def _spill_if_large(self) -> None:
-        spilling = any(stage.spilled for stage in self._all_stages())
-        limit = min(self._stage_bytes, WRITE_BYTES) if spilling else self._stage_bytes
-        if sum(stage.memory for stage in self._all_stages()) > limit:
-            await anyio.to_thread.run_sync(self._spill, spilling)
-
-    def _spill(self, spilling: bool) -> None:
-        if not spilling:
-            self._stage_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            remove_leftovers(self._stage_folder)
-        for stage in self._all_stages():
-            if stage.memory:
-                stage.spill()
+        return nothing_landed(self._spec, batch, actions)
 
     async def close(self) -> None:
-        """Forget what has not landed. Files are removed in a thread."""
-        if any(stage.spilled for stage in self._all_stages()):
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._forget)
-
-    def _forget(self) -> None:
-        for stage in self._all_stages():
-            stage.clear()
-        self._bad_rows.clear()
+        """Forget what has not landed."""
+        await self._staged.close()
 
 
 @asynccontextmanager
@@ -169,16 +125,6 @@ async def writing(
         yield writer
     finally:
         await writer.close()
-
-
-def _schema(target: WriteTarget) -> pa.Schema:
-    return arrow_schema([target.table.column(name) for name in target.given])
-
-
-def _refuse_null_keys(target: WriteTarget, batch: pa.RecordBatch) -> None:
-    for name in target.key if target.mode != "append" else ():
-        if name in batch.schema.names and batch.column(name).null_count:
-            raise ValueError(f"staged rows for {target.table.ref} have NULL in the key column {name}")
 
 
 def _without_nul(array: pa.Array) -> pa.Array:
