@@ -12,9 +12,9 @@ import duckdb
 
 from runner.errors import HeldByAnother
 from runner.ids import new_ulid
+from runner.landings.staging import remove_leftovers
 from runner.settings import DuckDBSettings
 from runner.warehouses.duckdb.faults import DRIVER_ERRORS, translate
-from runner.warehouses.duckdb.leftovers import remove_leftovers
 from runner.warehouses.duckdb.statements import told, untold
 
 _OPENING = threading.Lock()

@@ -19,10 +19,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from runner.landings import (
+    StagedRows,
+    distinct_statement,
+    empty_statement,
+    insert_statement,
+    merge_statement,
+)
+from runner.landings.staging import StagedBatches
 from runner.ports import Statement, WriteTarget
 from runner.sql import DUCKDB, Parameters, column_list, qualified, quote
 from runner.warehouses.duckdb.calls import Cursor
-from runner.warehouses.duckdb.staging import NUMBER, Stage
+from runner.warehouses.duckdb.measures import fetch
+from runner.warehouses.duckdb.staging import readable
 
 GROUP_ROWS = 122_880
 """Rows of a row group of DuckDB's, as it makes them where nobody says otherwise.
@@ -46,11 +55,12 @@ PASS_ROWS = 1_000_000
 class Upsert:
     """Lands the staged rows of one target, inside the caller's transaction. Blocks."""
 
-    def __init__(self, cursor: Cursor, target: WriteTarget, stage: Stage, stamp: datetime) -> None:
+    def __init__(self, cursor: Cursor, target: WriteTarget, stage: StagedBatches, stamp: datetime) -> None:
         self._cursor = cursor
         self._target = target
         self._stage = stage
         self._stamp = stamp
+        self.rows = StagedRows(target=target, relation=quote(stage.name))
         self.duplicates = 0
         self.deleted = 0
         self._keyed = target.mode != "append" and bool(target.key)
@@ -63,36 +73,37 @@ class Upsert:
         self.duplicates = 0
         if not self._keyed or not self._stage.rows:
             return
-        key, stage = column_list(self._target.key), quote(self._stage.name)
         try:
-            with self._stage.relation(self._cursor, self._target.key):
+            with readable(self._cursor, self._stage, self._target.key):
                 self._cursor.execute(
-                    f"CREATE OR REPLACE TEMP TABLE key_hashes AS SELECT hash({key}) AS h FROM {stage}"
+                    "CREATE OR REPLACE TEMP TABLE key_hashes AS "
+                    f"SELECT hash({column_list(self._target.key)}) AS h FROM {self.rows.relation}"
                 )
             repeated = self._some_hashes_repeat()
         finally:
             self._cursor.execute("DROP TABLE IF EXISTS key_hashes")
         if repeated:
-            with self._stage.relation(self._cursor, self._target.key):
-                distinct = self._count(f"SELECT count(*) FROM (SELECT DISTINCT {key} FROM {stage})")
-            self.duplicates = self._stage.rows - distinct
+            with readable(self._cursor, self._stage, self._target.key):
+                self.duplicates = self._stage.rows - self._number(distinct_statement(self.rows, DUCKDB))
 
     def run(self) -> int:
         """Return the number of rows written; `deleted` counts those that a replacement took away."""
-        self.deleted = self._empty() if self._target.mode == "replace" else 0
+        if self._target.mode == "replace":
+            self.deleted = self._number(empty_statement(self._target.table, DUCKDB))
         if not self._stage.rows:
             return 0
         matching, duplicates = self._keyed and self._may_match(), self.duplicates > 0
+        parameters = Parameters(DUCKDB)
         if matching or duplicates or not self._fit_in_groups():
             statement = merge_statement(
-                self._target, self._stage.name, self._stamp, matching=matching, duplicates=duplicates
+                self.rows, self._stamp, parameters, matching=matching, duplicates=duplicates
             )
-            relation = self._stage.relation(self._cursor)
+            relation = readable(self._cursor, self._stage)
         else:
-            statement = insert_statement(self._target, self._stage.name, self._stamp)
-            relation = self._stage.relation(self._cursor, self._target.given, batch_rows=GROUP_ROWS)
+            statement = insert_statement(self.rows, self._stamp, parameters)
+            relation = readable(self._cursor, self._stage, self._target.given, batch_rows=GROUP_ROWS)
         with relation:
-            return int(self._cursor.execute(statement.text, statement.values or None).fetchall()[0][0])
+            return self._number(statement)
 
     def _fit_in_groups(self) -> bool:
         """Tell whether memory allows to hand the rows over by row groups."""
@@ -101,76 +112,25 @@ class Upsert:
     def _some_hashes_repeat(self) -> bool:
         passes = 1 + self._stage.rows // PASS_ROWS
         repeated = f"SELECT h FROM key_hashes WHERE h % {passes} = $number GROUP BY h HAVING count(*) > 1"
+        counted = f"SELECT count(*) FROM ({repeated})"
         return any(
-            self._cursor.execute(f"SELECT count(*) FROM ({repeated})", {"number": number}).fetchall()[0][0]
-            for number in range(passes)
+            self._number(Statement(text=counted, values={"number": number})) for number in range(passes)
         )
-
-    def _empty(self) -> int:
-        return self._count(f"DELETE FROM {qualified(self._target.table.ref)}")
 
     def _may_match(self) -> bool:
         """Tell whether staged keys may be in the target."""
         if self._target.mode == "replace":
             return False
         table = qualified(self._target.table.ref)
-        if not self._count(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"):
+        if not self._number(Statement(text=f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)")):
             return False
         if self._stage.rows < GROUP_ROWS:
             return True
-        matching = f"{quote(self._stage.name)} AS s SEMI JOIN {table} AS t ON {_equal_keys(self._target)}"
-        with self._stage.relation(self._cursor, self._target.key):
-            return self._count(f"SELECT count(*) FROM {matching}") > 0
+        equal = " AND ".join(f"t.{quote(name)} = s.{quote(name)}" for name in self._target.key)
+        matching = f"SELECT count(*) FROM {self.rows.relation} AS s SEMI JOIN {table} AS t ON {equal}"
+        with readable(self._cursor, self._stage, self._target.key):
+            return self._number(Statement(text=matching)) > 0
 
-    def _count(self, text: str) -> int:
-        return int(self._cursor.execute(text).fetchall()[0][0])
-
-
-def insert_statement(target: WriteTarget, stage: str, stamp: datetime) -> Statement:
-    """Return the statement that adds the rows of the relation `stage`; its result is their number."""
-    parameters = Parameters(DUCKDB)
-    stamped = parameters.bind("stamp", stamp, "timestamp") if target.stamped else ""
-    columns = column_list((*target.given, *target.stamped))
-    values = ", ".join([column_list(target.given), *(stamped for _ in target.stamped)])
-    text = f"INSERT INTO {qualified(target.table.ref)} ({columns}) SELECT {values} FROM {quote(stage)}"
-    return Statement(text=text, values=parameters.values)
-
-
-def merge_statement(
-    target: WriteTarget, stage: str, stamp: datetime, *, matching: bool, duplicates: bool
-) -> Statement:
-    """Return the statement that lands the relation `stage`; its result is the number of rows written.
-
-    `matching`: keys may be in the target already. `duplicates`: the relation holds equal keys.
-    """
-    parameters = Parameters(DUCKDB)
-    stamped = parameters.bind("stamp", stamp, "timestamp") if target.stamped else ""
-    columns = column_list((*target.given, *target.stamped))
-    values = ", ".join([column_list(target.given, "s"), *(stamped for _ in target.stamped)])
-    rows = (
-        _last_of_each(target, stage)
-        if duplicates
-        else f"(SELECT {column_list(target.given)} FROM {quote(stage)})"
-    )
-    on = _equal_keys(target) if matching else "FALSE"
-    text = f"MERGE INTO {qualified(target.table.ref)} AS t USING {rows} AS s ON {on}\n"
-    if matching and target.mode == "upsert" and (changes := _changes(target, stamped)):
-        text += f"WHEN MATCHED THEN UPDATE SET {changes}\n"
-    text += f"WHEN NOT MATCHED THEN INSERT ({columns}) VALUES ({values})"
-    return Statement(text=text, values=parameters.values)
-
-
-def _last_of_each(target: WriteTarget, stage: str) -> str:
-    return (
-        f"(SELECT {column_list(target.given)} FROM {quote(stage)} "
-        f"QUALIFY row_number() OVER (PARTITION BY {column_list(target.key)} ORDER BY {quote(NUMBER)} DESC) = 1)"
-    )
-
-
-def _equal_keys(target: WriteTarget) -> str:
-    return " AND ".join(f"t.{quote(name)} = s.{quote(name)}" for name in target.key)
-
-
-def _changes(target: WriteTarget, stamped: str) -> str:
-    given = [f"{quote(name)} = s.{quote(name)}" for name in target.given if name not in target.key]
-    return ", ".join([*given, *(f"{quote(name)} = {stamped}" for name in target.set_on_write)])
+    def _number(self, statement: Statement) -> int:
+        """Send a statement and return the one number that it answers with."""
+        return int(fetch(self._cursor, statement)[0][0])
