@@ -62,8 +62,8 @@ WITHOUT_TWIN = """
 
 def view(runs_dir: Path, name: str) -> RunView:
     reading = Reading(FileRunStore(runs_dir))
-    *before, run = reading.runs_up_to(reading.run_id_of(name))
-    return view_of(run, before, now=START + timedelta(days=2))
+    run = reading.run(reading.run_id_of(name))
+    return view_of(run, reading.before(run), now=START + timedelta(days=2))
 
 
 def address(told: RunView, folder: Path) -> str:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -14,6 +15,9 @@ from pathlib import Path
 import pytest
 
 from runner.events import RunStarted
+from runner.fold import fold_run
+from runner.records import StepRegression
+from runner.run_store import FileRunStore
 from runner.testing.timed_history import timed_history
 from tests.browser.scenes import HOSTILE, START, hostile, jobs, put, series
 from tests.cli.demo_project import DemoProject
@@ -183,6 +187,26 @@ def test_a_retry_is_not_what_is_usual(project: DemoProject, runs_dir: Path, in_p
 
     assert in_project("report") == 0
     assert "±0 % against the usual 4.3 s" in written(project)
+
+
+def test_what_the_run_found_slower_is_told(
+    project: DemoProject, runs_dir: Path, in_project: InProject
+) -> None:
+    told = timed_history("daily", list(jobs(3)), started_at=START)
+    run = fold_run(told, run_id=told[0].run_id, alive=False)
+    slower = StepRegression(
+        job_id="form_obs_01", step_id="<score>", was_ms=400, is_ms=720, ratio=1.8, runs=20
+    )
+    with closing(FileRunStore(runs_dir).create(run.pipeline_run_id, "daily", START)) as writer:
+        writer.append(told)
+        writer.write_run(replace(run, regressions=(slower,)))
+
+    assert in_project("report") == 0
+    cells = re.findall(
+        "<td[^>]*>([^<]*)<", written(project).partition('id="slower"')[2].partition("</section>")[0]
+    )
+    assert [cell for cell in cells if cell] == ["0.7 s", "0.4 s", "1.8", "20"]
+    assert "&lt;score&gt;" in written(project)
 
 
 def test_a_crashed_run_and_a_damaged_one(

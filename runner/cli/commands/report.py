@@ -57,7 +57,8 @@ def command(invocation: Invocation, run: str, file: str, runs: int) -> None:
     from runner.clock import utc_now
 
     reading = Reading(invocation.store)
-    *before, found = reading.runs_up_to(reading.run_id_of(run), last=runs)
+    found = reading.run(reading.run_id_of(run))
+    before = reading.before(found, last=runs)
     now = utc_now()
     with redacting(invocation.console.redact):
         page = report(view_of(found, before, now=now), made_at=now)

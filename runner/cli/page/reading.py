@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 LAST = 30
 """So many runs are told of, unless more or fewer are asked for."""
+LOOKED_AT = 3_000
+"""So many runs are looked at by their names for a list of what there is: what has not run among them is not in it."""
 MOST_KEPT = 5_000
 """Runs without their jobs that are kept, a few KB each; with their jobs a tenth of it."""
 
@@ -32,26 +34,29 @@ class Reading:
         found = next((run_id for run_id, name in self._store.ids() if name == reference), None)
         return found or self._store.resolve(reference)
 
-    def runs_up_to(self, run_id: str, *, last: int = LAST) -> list[PipelineRun]:
-        """Return a run and those of the same name before it, at most `last` in all, oldest first, with their jobs.
-
-        Raises `RunNotFound`, and `DamagedRecord` if the run itself cannot be read; one before it that cannot be read
-        is a crashed one with the reason.
-        """
+    def run(self, run_id: str) -> PipelineRun:
+        """Return a run with its jobs. Raises `RunNotFound`, `DamagedRecord`."""
         run = self._wholes.get(run_id) or self._store.load(run_id)
         self._keep(self._wholes, run, MOST_KEPT // 10)
+        return run
+
+    def before(self, run: PipelineRun, *, last: int = LAST) -> list[PipelineRun]:
+        """Return the runs of the same name before one, with it at most `last` in all, oldest first, with their jobs.
+
+        One that cannot be read is a crashed one with the reason.
+        """
         older = dropwhile(lambda each: each[0] != run.pipeline_run_id, self._store.ids())
         same = (each for each, name in islice(older, 1, None) if name == run.pipeline_id)
-        before = (self._one(each, jobs=True) for each in islice(same, last - 1))
-        return [*reversed([each for each in before if each]), run]
+        found = (self._one(each, jobs=True) for each in islice(same, last - 1))
+        return [*reversed([each for each in found if each])]
 
     def latest(self, *, each: int, overall: int) -> tuple[dict[str, list[PipelineRun]], list[PipelineRun]]:
         """Return the last runs of each name, oldest first, in the order of their newest; and the last of all, newest
-        first. All without their jobs.
+        first. All without their jobs, and of the newest `LOOKED_AT` runs.
         """
         by_name: dict[str, list[str]] = {}
         newest: list[str] = []
-        for run_id, name in self._store.ids():
+        for run_id, name in islice(self._store.ids(), LOOKED_AT):
             ids = by_name.setdefault(name, [])
             if len(ids) < each:
                 ids.append(run_id)

@@ -12,6 +12,7 @@ from runner.cli.page.failures import causes_section, errors_section
 from runner.cli.page.gantt import gantt
 from runner.cli.page.markup import Content, Html, join, tag
 from runner.cli.page.path import path_section
+from runner.cli.page.slower import slower_section
 from runner.cli.page.strip import Link, strip_section
 from runner.cli.page.trends import trends_section
 from runner.cli.page.view import RunView
@@ -33,6 +34,7 @@ def run_parts(view: RunView, link: Link | None = None) -> Html:
         _tiles(view),
         strip_section(view.runs, view.run.pipeline_run_id, link),
         errors_section(view),
+        slower_section(view),
         gantt(view),
         path_section(view),
         trends_section(view),

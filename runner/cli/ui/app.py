@@ -67,7 +67,13 @@ class Ui:
             return self._missing(request, None)
         except (DamagedRecord, UsageError) as error:
             return HTMLResponse(self._pages.refusal("This run cannot be read", str(error)), 404)
-        return HTMLResponse(self._pages.page(shown, f"/live{request.url.path}"))
+        return StreamingResponse(self._drawn(shown, request.url.path), media_type="text/html")
+
+    async def _drawn(self, shown: Shown, path: str) -> AsyncIterator[str]:
+        """Yield a page: its frame at once, the rest when it is drawn."""
+        before, after = self._pages.frame(shown, f"/live{path}")
+        yield before
+        yield await anyio.to_thread.run_sync(shown.draw) + after
 
     async def _stream(self, request: Request) -> Response:
         return StreamingResponse(self._changes(self._show(request)), media_type="text/event-stream")
@@ -80,12 +86,13 @@ class Ui:
             began = time.monotonic()
             try:
                 shown = await anyio.to_thread.run_sync(show)
+                parts = await anyio.to_thread.run_sync(shown.draw)
             except (RunNotFound, DamagedRecord, UsageError):
                 yield "event: end\ndata: null\n\n"
                 return
             now = time.monotonic()
-            if shown.parts != last:
-                last, said_at = shown.parts, now
+            if parts != last:
+                last, said_at = parts, now
                 yield f"data: {json.dumps({'title': shown.title, 'parts': last})}\n\n"
             elif now - said_at > STILL_S:
                 said_at = now

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 import anyio
+import anyio.to_thread
 import uvicorn
 
 from runner.cli.interruption import Interruption
@@ -57,7 +58,8 @@ def serve(
     port = listener.getsockname()[1]
     token = secrets.token_urlsafe(24)
     closing: list[anyio.Event] = []
-    ui = Ui(Pages(reading, redact), lambda: closing[0])
+    pages = Pages(reading, redact)
+    ui = Ui(pages, lambda: closing[0])
     app = ui.guarded(token=token, cookie=f"run_pipeline_ui_{port}", host=host)
     config = uvicorn.Config(
         app, lifespan="off", log_config=None, access_log=False, server_header=False, proxy_headers=False, ws="none",
@@ -73,6 +75,9 @@ def serve(
             server.should_exit = True
 
         interruption.bind(end)
+        await anyio.to_thread.run_sync(
+            pages.overview().draw
+        )  # the first look costs most: not when somebody waits for it
         ready(f"http://{_shown(host)}:{port}/?token={token}")
         await server.serve(sockets=[listener])
 
