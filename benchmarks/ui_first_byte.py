@@ -2,7 +2,7 @@
 
     python benchmarks/ui_first_byte.py [FOLDER]
 
-Required: the first page within 100 ms, also the first time. The store is `seed_runs.py`'s, in the state folder FOLDER;
+Required: 100 ms, of the first time and of the median. The store is `seed_runs.py`'s, in the state folder FOLDER;
 it is made anew (30 s) unless there is one.
 """
 
@@ -53,6 +53,7 @@ def measure(state: Path) -> None:
         print(
             "| page | first byte, first time | first byte | slowest | whole page |\n|---|---:|---:|---:|---:|"
         )
+        slowest: list[float] = []
         for page in PAGES:
             asked = [first_and_last_byte_ms(url.port or 0, page, cookie) for _ in range(ROUNDS)]
             times = [first for first, _ in asked]
@@ -63,10 +64,10 @@ def measure(state: Path) -> None:
                 statistics.median(last for _, last in asked),
             )
             print(f"| `{page}` | " + " | ".join(f"{each:.0f} ms" for each in figures) + " |")
-            if page == "/":
-                passed = times[0] <= REQUIRED_MS and statistics.median(times) <= REQUIRED_MS
+            slowest.append(max(figures[:2]))
         server.send_signal(signal.SIGINT)
-    print(f"\nfirst page within {REQUIRED_MS:.0f} ms: {'ok' if passed else 'MISSED'}")
+    verdict = "ok" if max(slowest) <= REQUIRED_MS else "MISSED"
+    print(f"\nfirst byte within {REQUIRED_MS:.0f} ms: {verdict}")
 
 
 def first_and_last_byte_ms(port: int, page: str, cookie: str) -> tuple[float, float]:
