@@ -139,7 +139,7 @@ class JobExecutor:
             run.meter.charge(parts[0].step_id, self._clock() - ended)
 
     async def _writer(self, run: JobRun, spec: LandingSpec, stack: AsyncExitStack) -> Writer | None:
-        """Open the staging area of an attempt; None for a job that lands nothing. It is opened, and closed, for the step
+        """Open the staging area of an attempt; None for a job that lands nothing. It is opened and closed for the step
         that lands first, whose time that takes, and whose failure it is when it cannot be opened.
         """
         if not spec.parts:

@@ -94,6 +94,7 @@ class Attempt:
                 for node in self._run.nodes:
                     if node.holding is not None:
                         await node.holding.drop()
+            self._run.meter.enter(None)
 
     def _build(self) -> list[Node]:
         """Make the steps, tie them together, and return those that bring rows in."""

@@ -125,9 +125,10 @@ class Chain:
     def charged_to(self, node: Node) -> Iterator[None]:
         """Charge the time inside to a step, within what is left of its limit; what is raised is its failure.
 
-        Raises `TimeLimitExceeded`.
+        What is done with the batch it gave, until another step is charged, counts to it as well. Raises
+        `TimeLimitExceeded`.
         """
-        previous = self._meter.enter(node.step_id)
+        self._meter.enter(node.step_id)
         limit = node.spec.timeout or self._default_limit
         spent = self._meter.spent_ns(node.step_id) / 1e9
         try:
@@ -136,8 +137,6 @@ class Chain:
         except BaseException:
             self.failed = self.failed or node
             raise
-        finally:
-            self._meter.enter(previous)
 
 
 def _copy(batch: Batch) -> Batch:

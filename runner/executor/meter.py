@@ -16,8 +16,8 @@ class Meter:
         self._first: dict[Hashable, int] = {}
         self._last: dict[Hashable, int] = {}
 
-    def enter(self, owner: Hashable | None) -> Hashable | None:
-        """Make `owner` current, charge the time until now to the one before, and return that one."""
+    def enter(self, owner: Hashable | None) -> None:
+        """Make `owner` current, and charge the time until now to the one before."""
         now = self._clock()
         previous = self._current
         if previous is not None:
@@ -27,7 +27,6 @@ class Meter:
         self._since = now
         if owner is not None:
             self._first.setdefault(owner, now)
-        return previous
 
     def charge(self, owner: Hashable, nanoseconds: int) -> None:
         """Charge to `owner` what was done for it while nobody was current, and before or after it was."""

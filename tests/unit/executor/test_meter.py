@@ -38,15 +38,14 @@ def test_what_is_done_for_an_owner_that_is_not_current_is_charged_to_it() -> Non
     assert meter.spent_ms("write") == 6
 
 
-def test_enter_returns_the_one_before() -> None:
+def test_who_comes_back_goes_on_where_it_was() -> None:
     clock = FakeClock()
     meter = Meter(clock)
-    assert meter.enter("outer") is None
+    meter.enter("outer")
     clock.pass_ms(1)
-    previous = meter.enter("inner")
-    assert previous == "outer"
+    meter.enter("inner")
     clock.pass_ms(2)
-    meter.enter(previous)
+    meter.enter("outer")
     clock.pass_ms(4)
     meter.enter(None)
     assert (meter.spent_ms("outer"), meter.spent_ms("inner")) == (5, 2)
