@@ -80,6 +80,7 @@ def test_ticks_are_round_few_and_within(whole: float) -> None:
 
     assert places[0] == 0
     assert places[-1] <= whole
+    assert whole - places[-1] < max(places[1:2], default=whole * 1.01)
     assert 1 <= len(places) <= 6
 
 

@@ -81,7 +81,8 @@ def _duration(view: RunView) -> Html:
     note = "the first run of this name that is known" if len(view.runs) == 1 else "no run before it succeeded"
     running = view.run.status is Status.RUNNING
     if usual is not None:
-        note = f"usually {duration(usual)}" if running else words.against(took, usual)
+        whole = view.run.status in (Status.SUCCESS, Status.PARTIAL)
+        note = words.against(took, usual) if whole else f"usually {duration(usual)}"
     return _tile("so far" if running else "took", duration(took), note)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-_SECOND, _MINUTE, _HOUR = 1_000.0, 60_000.0, 3_600_000.0
+import math
+
+_SECOND, _MINUTE, _HOUR, _DAY = 1_000.0, 60_000.0, 3_600_000.0, 86_400_000.0
 _STEPS = (
     *(base * 10**power for power in range(4) for base in (1.0, 2.0, 5.0)),
     *(_SECOND * each for each in (10, 15, 30)),
     *(_MINUTE * each for each in (1, 2, 5, 10, 15, 30)),
-    *(_HOUR * each for each in (1, 2, 3, 6, 12, 24)),
+    *(_HOUR * each for each in (1, 2, 3, 6, 12)),
 )
 """Milliseconds between ticks that people can read, ascending."""
 
@@ -21,7 +23,8 @@ def ticks(whole_ms: float, at_most: int = 5) -> list[float]:
     """Return round places from 0 on, in milliseconds, of which all are within `whole_ms`."""
     if whole_ms <= 0:
         return [0.0]
-    step = next((each for each in _STEPS if whole_ms / each <= at_most), whole_ms / at_most)
+    days = math.ceil(whole_ms / at_most / _DAY) * _DAY
+    step = next((each for each in _STEPS if whole_ms / each <= at_most), days)
     return [number * step for number in range(int(whole_ms / step) + 1)]
 
 

@@ -51,9 +51,9 @@ def _lead(trends: Sequence[Trend], steps: int) -> str:
         return f"Too few runs for a trend: that takes {MIN_VALUES}"
     changed = sum(trend.word in ("slower", "faster") for trend in trends)
     return (
-        f"{changed} of {steps} steps took another time from some run on"
+        f"{changed} of {steps} steps became slower or faster"
         if changed
-        else "No step has become slower or faster"
+        else "No step became slower or faster"
     )
 
 
