@@ -47,18 +47,29 @@ if TYPE_CHECKING:
     from runner.events import (
         Event,
         JobFinished,
+        JobPerformance,
         JobRetrying,
         JobStarted,
         Landed,
         Noticed,
+        PipelineFinished,
         RunFinished,
         RunStarted,
+        StagePerformance,
         StepFinished,
         StepProgress,
     )
-    from runner.pipeline_runner import PipelineRunner, run_job, run_pipeline
+    from runner.pipeline_runner import PipelineRunner, query_event_log, run_job, run_pipeline
     from runner.ports import Release, Row
-    from runner.records import ErrorInfo, PerformanceIndicators, PipelineRun, RunRecord, Status, StepTiming
+    from runner.records import (
+        ErrorInfo,
+        PerformanceIndicators,
+        PipelineRun,
+        RunRecord,
+        Status,
+        StepRegression,
+        StepTiming,
+    )
     from runner.settings import Connection, Settings
     from runner.specs import Filter
 
@@ -77,6 +88,7 @@ __all__ = [
     "FunctionFailed",
     "HeldByAnother",
     "JobFinished",
+    "JobPerformance",
     "JobRetrying",
     "JobStarted",
     "Landed",
@@ -84,6 +96,7 @@ __all__ = [
     "ObjectNotFound",
     "PerformanceIndicators",
     "PermissionDenied",
+    "PipelineFinished",
     "PipelineRun",
     "PipelineRunner",
     "Problem",
@@ -102,9 +115,11 @@ __all__ = [
     "SourceDenied",
     "SourceError",
     "SourceUnavailable",
+    "StagePerformance",
     "Status",
     "StepFinished",
     "StepProgress",
+    "StepRegression",
     "StepTiming",
     "TableMismatch",
     "TimeLimitExceeded",
@@ -114,6 +129,7 @@ __all__ = [
     "WarehouseUnavailable",
     "WorkerFailed",
     "WriteConflict",
+    "query_event_log",
     "run_job",
     "run_pipeline",
 ]
@@ -128,13 +144,13 @@ _HOME = {
         "WorkerFailed", "WriteConflict",
     ),
     "runner.events": (
-        "Event", "JobFinished", "JobRetrying", "JobStarted", "Landed", "Noticed", "RunFinished",
-        "RunStarted", "StepFinished", "StepProgress",
+        "Event", "JobFinished", "JobPerformance", "JobRetrying", "JobStarted", "Landed", "Noticed", "PipelineFinished",
+        "RunFinished", "RunStarted", "StagePerformance", "StepFinished", "StepProgress",
     ),
-    "runner.pipeline_runner": ("PipelineRunner", "run_job", "run_pipeline"),
+    "runner.pipeline_runner": ("PipelineRunner", "query_event_log", "run_job", "run_pipeline"),
     "runner.ports": ("Release", "Row"),
     "runner.records": (
-        "ErrorInfo", "PerformanceIndicators", "PipelineRun", "RunRecord", "Status", "StepTiming",
+        "ErrorInfo", "PerformanceIndicators", "PipelineRun", "RunRecord", "Status", "StepRegression", "StepTiming",
     ),
     "runner.settings": ("Connection", "Settings"),
     "runner.specs": ("Filter",),

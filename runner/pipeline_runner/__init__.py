@@ -303,6 +303,19 @@ class PipelineRunner:
         for problem in result.problems:
             log.warning("%s", problem)
 
+    async def query_event_log(
+        self, *, run_id: str | None = None, event_type: str | None = None, limit: int = 1_000
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return the newest rows of `ops.event_log`, oldest first, with their payload as data.
+
+        `run_id` is that of a pipeline run or of a run of one job; `event_type` also a word that YAML gives. Raises
+        `HeldByAnother` and `WarehouseError`.
+        """
+        from runner.pipeline_runner.event_query import logged_events
+
+        warehouse = await self.open_warehouse()
+        return await logged_events(warehouse, run_id=run_id, event_type=event_type, limit=limit)
+
     def notifier(self, program: str = "run-pipeline") -> Notifier:
         """Return what tells the receivers of `[notify.NAME]` how the project's runs went. It blocks: use a thread.
 
@@ -338,6 +351,23 @@ def run_pipeline(
                 as_of=as_of,
                 traceparent=traceparent,
             )
+
+    return anyio.run(execute)
+
+
+def query_event_log(
+    *,
+    run_id: str | None = None,
+    event_type: str | None = None,
+    limit: int = 1_000,
+    project: Path | str | None = None,
+    **settings: Any,
+) -> Sequence[Mapping[str, Any]]:
+    """Return rows of `ops.event_log` from a script, synchronously: see `PipelineRunner.query_event_log`."""
+
+    async def execute() -> Sequence[Mapping[str, Any]]:
+        async with PipelineRunner.open(Settings.load(project, **settings)) as pipelines:
+            return await pipelines.query_event_log(run_id=run_id, event_type=event_type, limit=limit)
 
     return anyio.run(execute)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
 from runner.events import Event, JobPerformance, PipelineFinished, RunFinished, StagePerformance, kind_of
+from runner.pipeline_runner import query_event_log
 from runner.records import PipelineRun, Status
 from runner.run_store import FileRunStore
 from tests.projects import ThrowAwayProject, call, extract, write
@@ -122,6 +124,30 @@ def test_the_event_log_has_them_by_their_words(shop: ThrowAwayProject) -> None:
     assert (end["producer_component"], end["payload"]["job_statuses"]) == ("pipeline.daily", {"success": 4})
     assert end["payload"]["peak_memory_bytes"] == run.peak_memory_bytes
     assert {row["trace_id"] for row in (stage, job, end)} == {run.trace_id}
+
+
+def test_a_script_asks_the_event_log(shop: ThrowAwayProject) -> None:
+    """By run, by job run, by type; the newest, oldest first; before anything has run there is nothing."""
+    ask = partial(query_event_log, project=shop.root)
+    assert list(ask()) == []
+    first, second = shop.run("last"), shop.run("daily")
+
+    (figures,) = ask(run_id=first.pipeline_run_id, event_type="shop.last")
+    assert (figures["producer_component"], figures["payload"]["rows_written"]) == ("last", 1)
+    record = next(job for job in second.jobs if job.job_id == "load_a")
+    of_job = ask(run_id=record.run_id)
+    assert {row["event_type"] for row in of_job} >= {
+        "job.started",
+        "step.finished",
+        "job.finished",
+        "job.performance",
+    }
+    assert {row["run_id"] for row in of_job} == {record.run_id}
+    assert [row["event_type"] for row in ask(limit=2)] == ["pipeline.finished", "run.finished"]
+    assert [row["correlation_id"] for row in ask(event_type="run.finished")] == [
+        first.pipeline_run_id, second.pipeline_run_id,
+    ]  # fmt: skip
+    assert list(ask(run_id="01KH4SATJ0N3V3Q9T6Y8WZ0A1B")) == []
 
 
 def test_what_failed_and_what_never_ran(shop: ThrowAwayProject) -> None:
