@@ -159,6 +159,8 @@ def offered(project: DemoProject, words: str, **env: str) -> list[str]:
         ("run-pipeline doctor hel", []),
         ("run-pipeline completion ", ["bash", "zsh", "fish"]),
         ("run-pipeline schema t", ["tables"]),
+        ("run-pipeline report hel", ["hello"]),
+        ("run-pipeline report last-", ["last-failed\tthe newest that failed"]),
     ],
 )
 def test_words_are_offered_with_what_they_mean(words: str, expected: list[str], project: DemoProject) -> None:
