@@ -35,7 +35,13 @@ def errors_section(view: RunView) -> Html:
     skipped = sum(job.status.value == "skipped" for job in view.run.jobs)
     said = [count(len(found), "error") if found else "", count(len(warned), "warning") if warned else ""]
     said.append(f"{count(skipped, 'job')} skipped in consequence" if skipped else "")
-    return section("What went wrong", ", ".join(filter(None, said)) + ".", items, rest, id_="errors")
+    return section(
+        "What went wrong" if found else "Warnings",
+        ", ".join(filter(None, said)) + ".",
+        items,
+        rest,
+        id_="errors",
+    )
 
 
 def _errors(run: PipelineRun) -> Iterator[tuple[str, ErrorInfo]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.analysis.critical_path import WAIT_MS, Link, Segment
+from runner.analysis.critical_path import Link, Segment
 from runner.cli.page import words
 from runner.cli.page.markup import Content, Html, join, tag
 from runner.cli.page.scale import percent
@@ -38,10 +38,10 @@ def _lead(view: RunView) -> str:
         said += f", {duration(path.time_of('queue'))} waiting for slots"
     if path.time_of("engine") >= 1:
         said += f", {duration(path.time_of('engine'))} between jobs"
-    if path.behind_slots_ms >= WAIT_MS:
+    if view.worth_workers:
         behind = duration(path.behind_slots_ms)
         return f"{said}. For {behind} the next job only waited for a slot (slot): more workers could help."
-    return f"{said}. More workers would not help: only shorter jobs, or another order."
+    return f"{said}. More workers would hardly help: only shorter jobs, or another order."
 
 
 def _bar(view: RunView) -> Html:

@@ -100,13 +100,14 @@ def _bottleneck(view: RunView) -> Html:
 
 
 def _waiting(view: RunView) -> Html:
-    behind = view.path.behind_slots_ms
-    if behind >= WAIT_MS:
+    if view.worth_workers:
         note = "of the run's length: more workers could help"
-        return _tile("waiting for slots", duration(behind), note)
+        return _tile("waiting for slots", duration(view.path.behind_slots_ms), note)
     waited = sum(bar.queue_ms for bar in view.bars.bars if bar.queue_ms >= WAIT_MS)
     note = (
-        f"jobs waited {duration(waited)}, but the run is no longer for it" if waited else "no job had to wait"
+        f"jobs waited {duration(waited)}, but the run is hardly longer for it"
+        if waited
+        else "no job had to wait"
     )
     return _tile("waiting for slots", "0", note)
 
