@@ -60,6 +60,7 @@ Exit codes:
     1  something failed
     2  usage or configuration: nothing ran
     3  could not tell: every failure was an unavailable warehouse, authentication or a quota
+    4  all went well, but a step got slower; only with --fail-on-regression
    70  a bug in run-pipeline
    75  another runner holds a lock
   124  the run's time limit
