@@ -156,11 +156,11 @@ class _Walk:
 
     def segments(self) -> Iterator[Segment]:
         """Yield the path from its end to its start."""
-        at, following = self._end_ms, ""
+        at, following, link = self._end_ms, "", Link.ORDER
         bar = self._by_end[-1] if self._by_end else None
         while bar is not None:
             self._seen.add(bar.job_id)
-            yield from _between(bar.end_ms, at, following)
+            yield from _between(bar.end_ms, at, following, link)
             at = min(at, bar.end_ms)
             before, link = self._before(bar)
             if at > bar.start_ms:
@@ -173,7 +173,7 @@ class _Walk:
                 yield Segment(kind="queue", job_id=bar.job_id, start_ms=bar.ready_ms, end_ms=at, link=link)
                 at = bar.ready_ms
             bar = before
-        yield from _between(0.0, at, following)
+        yield from _between(0.0, at, following, link)
 
     def _before(self, bar: Bar) -> tuple[Bar | None, Link]:
         """What a job followed, and why."""
@@ -217,6 +217,9 @@ class _Walk:
         return self._last_end[node]
 
 
-def _between(start_ms: float, end_ms: float, following: str) -> Iterator[Segment]:
+def _between(start_ms: float, end_ms: float, following: str, link: Link) -> Iterator[Segment]:
+    """What lies between two jobs: the engine's own time, or the rest of a wait for a slot."""
     if end_ms > start_ms:
-        yield Segment(kind="engine", job_id=following, start_ms=start_ms, end_ms=end_ms)
+        waits = link is Link.SLOT and end_ms - start_ms >= WAIT_MS
+        kind = "queue" if waits else "engine"
+        yield Segment(kind=kind, job_id=following, start_ms=start_ms, end_ms=end_ms)

@@ -121,6 +121,18 @@ def test_a_wait_that_nobody_stood_in_the_way_of_is_told_as_a_wait() -> None:
     assert path.behind_slots_ms == 300
 
 
+def test_a_slot_that_came_long_after_the_one_before_had_ended_was_waited_for() -> None:
+    """Another run, or something that left no record, had it meanwhile."""
+    run = run_of(timed_history("daily", JOBS[:2], started_at=START, max_workers=1))
+    late = replace(run.jobs[1], started_at=START + timedelta(milliseconds=800), queue_ms=800)
+    path = critical_path(replace(run, duration_ms=1300, jobs=(run.jobs[0], late)))
+
+    assert [(segment.kind, segment.job_id, segment.end_ms) for segment in path.segments] == [
+        ("job", "a", 300), ("queue", "b", 800), ("job", "b", 1300),
+    ]  # fmt: skip
+    assert path.behind_slots_ms == 800
+
+
 def test_damaged_records_that_wait_for_each_other_have_a_path_all_the_same() -> None:
     run = run_of(history())
     circle = replace(run, barriers={"x": ("y",), "y": ("x",)})
