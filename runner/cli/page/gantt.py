@@ -62,6 +62,8 @@ def gantt(view: RunView) -> Html:
 
 def _lead(view: RunView) -> str:
     bars = view.bars
+    if len(bars.bars) == 1 and not bars.not_begun:
+        return "One job, with its steps."
     said = (
         f"{count(len(bars.bars), 'job')}, {bars.lanes} at once at most. Added up they took {duration(bars.busy_ms)}, "
         f"{bars.speedup:.1f} times the run."

@@ -42,7 +42,7 @@ def _pipeline(name: str, runs: Sequence[PipelineRun], link: Link, name_link: Lin
     last = runs[-1]
     durations = [run.duration_ms for run in runs if run.status is Status.SUCCESS]
     took = "" if last.status is Status.RUNNING else f" in {duration(last.duration_ms)}"
-    usual = f", usually {duration(median(durations))}" if durations else ""
+    usual = f", usually {duration(median(durations))}" if len(durations) > 1 else ""
     return tag(
         "article",
         tag("h2", tag("a", words.name(name), href=name_link(name))),

@@ -21,9 +21,9 @@ LONG_CHAIN = 8
 
 
 def path_section(view: RunView) -> Html:
-    """Return the section of the critical path; nothing where no job has begun."""
+    """Return the section of the critical path; nothing where there is no choice: of one job, or none that has begun."""
     path = view.path
-    if not path.jobs:
+    if not path.jobs or len(view.run.jobs) == 1:
         return join()
     jobs = [segment for segment in path.segments if segment.kind == "job"]
     return section("Critical path", _lead(view), _bar(view), _chain(jobs), twin(_table(view)), id_="path")

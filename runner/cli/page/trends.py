@@ -22,7 +22,7 @@ WORDS = {
     "slower": "▲ slower",
     "faster": "▼ faster",
     "steady": "● steady",
-    "unknown": "too few runs for a trend",
+    "unknown": "",
 }
 HEAD = ("step", "of job", "runs", "median", "95 %", "last", "trend", "on the path", "rows/s", "queue")
 

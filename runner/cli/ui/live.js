@@ -24,17 +24,32 @@ function show({ title, parts }) {
   main.dataset.shown = String(Number(main.dataset.shown ?? 0) + 1);
 }
 
-if (main?.dataset.stream) {
-  const stream = new EventSource(main.dataset.stream);
+let stream = null;
+let over = false;
+
+function listen() {
+  stream = new EventSource(main.dataset.stream);
   stream.onmessage = (event) => {
     live.textContent = "live";
     show(JSON.parse(event.data));
   };
   stream.addEventListener("end", () => {
+    over = true;
     stream.close();
     live.textContent = "";
   });
   stream.onerror = () => {
     live.textContent = stream.readyState === EventSource.CLOSED ? "not live: reload" : "waiting for the server";
   };
+}
+
+// A page that nobody sees costs nothing, and takes none of the few connections that a browser has to one server.
+function follow() {
+  if (document.hidden || over) stream?.close();
+  else listen();
+}
+
+if (main?.dataset.stream) {
+  document.addEventListener("visibilitychange", follow);
+  follow();
 }
