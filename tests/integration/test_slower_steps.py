@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from runner.analysis.regression import LATEST, RunTimes, regressions
+from runner.cli.commands.show import run_lines
 from runner.cli.exit_codes import ExitCode
 from runner.records import PipelineRun
 from runner.run_store import FileRunStore
@@ -105,6 +106,9 @@ def test_the_last_line_and_the_exit_code(
     assert "; slower: job.fetch " in last
     assert "else 20 ms)" in last
     assert "warning: job: step fetch: " in done.stderr
+    run = store_of(loading).load(store_of(loading).resolve("last"))
+    text = ["".join(getattr(part, "text", part) for part in line) for line in run_lines(run)]
+    assert [line for line in text if line.startswith("slower    job.fetch ")]
 
 
 @pytest.mark.perf

@@ -12,7 +12,7 @@ from runner.cli.console import BOLD, DIM, RED, YELLOW, Part, Styled
 from runner.cli.escaping import lines
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
-from runner.cli.sentences import error_text, rows_text, usage_text, warning_text
+from runner.cli.sentences import error_text, rows_text, slower_text, usage_text, warning_text
 from runner.cli.status import styled_status
 from runner.cli.tables import table
 from runner.cli.wording import count, duration, moment, size
@@ -97,6 +97,8 @@ def run_lines(run: PipelineRun) -> Iterator[list[Part]]:
     yield [f"rows      {rows_text(run.rows_read, run.rows_written)}"]
     if run.warehouse:
         yield [f"warehouse {usage_text(run.warehouse)}"]
+    if run.regressions:
+        yield ["slower    ", Styled(slower_text(run.regressions), YELLOW)]
     if run.jobs:
         yield [""]
         yield from table(JOB_HEAD, [_job_row(job) for job in run.jobs], right=JOB_HEAD[2:])
