@@ -107,7 +107,7 @@ def test_the_last_line_and_the_exit_code(
     assert "else 20 ms)" in last
     assert "warning: job: step fetch: " in done.stderr
     run = store_of(loading).load(store_of(loading).resolve("last"))
-    text = ["".join(getattr(part, "text", part) for part in line) for line in run_lines(run)]
+    text = ["".join(part if isinstance(part, str) else part.text for part in line) for line in run_lines(run)]
     assert [line for line in text if line.startswith("slower    job.fetch ")]
 
 
