@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -219,3 +220,29 @@ def test_every_run_is_in_the_store_and_its_events_in_the_log_once(story: Story) 
     store = FileRunStore(story.project.settings().runs_dir)
     for run in (story.first, story.second, story.third):
         assert store.load(run.pipeline_run_id) == run
+
+
+def test_the_jobs_and_the_stage_tell_their_figures_under_names_of_their_own(story: Story) -> None:
+    """Requirements 1.9 and 1.10: `formation.performance` of each job, `ingest.parallel_performance` of the stage."""
+    log = "SELECT producer_component, payload FROM ops.event_log WHERE correlation_id = '{}' AND event_type = '{}'"
+    run = story.first
+
+    rows = story.project.rows(log.format(run.pipeline_run_id, "formation.performance"))
+    figures = {row["producer_component"]: json.loads(row["payload"]) for row in rows}
+    formation = [job for job in run.jobs if job.job_id.startswith("form_")]
+    assert sorted(figures) == sorted(job.job_id for job in formation)
+    for job in formation:
+        told = figures[job.job_id]
+        assert (told["rows_read"], told["rows_written"]) == (job.rows_read, job.rows_written)
+        spent = {
+            op: sum(t.duration_ms for t in job.step_timings if t.op == op) for op in ("read", "call", "write")
+        }
+        assert [told["query_ms"], told["transform_ms"], told["write_ms"]] == pytest.approx(
+            [spent["read"], spent["call"], spent["write"]], abs=0.01
+        )
+
+    (row,) = story.project.rows(log.format(run.pipeline_run_id, "ingest.parallel_performance"))
+    told = json.loads(row["payload"])
+    assert (row["producer_component"], told["job_count"], told["max_workers"]) == ("pipeline.ingest", 5, 4)
+    assert told["speedup_potential"] == 2.5
+    assert told["actual_per_job"] == pytest.approx(told["duration_ms"] / 5, abs=0.01)
