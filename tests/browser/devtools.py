@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from tests.servers.chromium import Chromium
 
-SECONDS = 20.0
+SECONDS = 40.0
 """What a browser may take to answer."""
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-extensions",

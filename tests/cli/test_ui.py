@@ -26,7 +26,7 @@ from tests.cli.demo_project import REPOSITORY, DemoProject
 InProject = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
 
-SECONDS = 20
+SECONDS = 40
 
 
 @dataclass(frozen=True)

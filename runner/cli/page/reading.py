@@ -14,8 +14,8 @@ LAST = 30
 """So many runs are told of, unless more or fewer are asked for."""
 LOOKED_AT = 3_000
 """So many runs are looked at by their names for a list of what there is: what has not run among them is not in it."""
-MOST_KEPT = 5_000
-"""Runs without their jobs that are kept, a few KB each; with their jobs a tenth of it."""
+HEADS_KEPT, WHOLES_KEPT = 5_000, 150
+"""Runs that are kept without their jobs, about 2 KB each, and with them, of a hundred jobs about 250 KB each."""
 
 
 class Reading:
@@ -37,7 +37,7 @@ class Reading:
     def run(self, run_id: str) -> PipelineRun:
         """Return a run with its jobs. Raises `RunNotFound`, `DamagedRecord`."""
         run = self._wholes.get(run_id) or self._store.load(run_id)
-        self._keep(self._wholes, run, MOST_KEPT // 10)
+        self._keep(self._wholes, run, WHOLES_KEPT)
         return run
 
     def before(self, run: PipelineRun, *, last: int = LAST) -> list[PipelineRun]:
@@ -73,7 +73,7 @@ class Reading:
             return found
         run = self._store.one(run_id, jobs=jobs)
         if run is not None:
-            self._keep(kept, run, MOST_KEPT // 10 if jobs else MOST_KEPT)
+            self._keep(kept, run, WHOLES_KEPT if jobs else HEADS_KEPT)
         return run
 
     def _keep(self, kept: dict[str, PipelineRun], run: PipelineRun, most: int) -> None:
