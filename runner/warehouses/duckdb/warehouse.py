@@ -33,8 +33,8 @@ from runner.ports import (
 from runner.settings import DuckDBSettings
 from runner.specs import Filter, TableRef, TableSpec
 from runner.sql import DUCKDB
+from runner.types import arrow_schema
 from runner.warehouses.duckdb import event_rows, measures, shapes
-from runner.warehouses.duckdb.arrow import arrow_schema
 from runner.warehouses.duckdb.calls import Calls
 from runner.warehouses.duckdb.database import Database
 from runner.warehouses.duckdb.layouts import DuckDBLayouts
@@ -134,7 +134,7 @@ class DuckDBWarehouse:
             source, memory = await self._shapes(query.source.ref, PROCESSED_KEYS.ref)
             numbered = shapes.has_row_ids(source)
             statement = read_statement(query, DUCKDB, remembered=memory is not None, row_ids=numbered)
-        schema = arrow_schema(query.source, query_columns(query))
+        schema = arrow_schema([query.source.column(name) for name in query_columns(query)])
         async with reading(self._calls, statement, schema, query.batch_rows) as batches:
             yield batches
 

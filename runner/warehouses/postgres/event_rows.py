@@ -6,12 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from runner.ddl import EVENT_LOG
+from runner.landings.events import event_batch
 from runner.ports import Row
 from runner.sql import POSTGRES
-from runner.types.schema import arrow_schema
 from runner.warehouses.postgres.copying import copy_in, relation
 from runner.warehouses.postgres.session import Session
 from runner.warehouses.postgres.upserts import take_turns
@@ -27,7 +25,7 @@ def merge(session: Session, rows: Sequence[Row]) -> int:
     types = {column.name: POSTGRES.types[column.type] for column in EVENT_LOG.columns}
     with session.transaction():
         take_turns(session, EVENT_LOG.ref)
-        copy_in(session, INCOMING, types, [_batch(list(unique.values()))])
+        copy_in(session, INCOMING, types, [event_batch([_storable_row(row) for row in unique.values()])])
         cursor = session.execute(
             f"INSERT INTO {log} ({columns}) SELECT {columns} FROM {relation(INCOMING)} AS s "
             f'WHERE NOT EXISTS (SELECT 1 FROM {log} AS t WHERE t."event_id" = s."event_id") '
@@ -36,10 +34,8 @@ def merge(session: Session, rows: Sequence[Row]) -> int:
     return cursor.rowcount
 
 
-def _batch(rows: list[Row]) -> pa.RecordBatch:
-    schema = arrow_schema(EVENT_LOG.columns)
-    arrays = [pa.array([_value(row, field.name) for row in rows], field.type) for field in schema]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+def _storable_row(row: Row) -> Row:
+    return {name: _value(row, name) for name in EVENT_LOG.column_names}
 
 
 def _value(row: Row, name: str) -> Any:
