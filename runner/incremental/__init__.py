@@ -4,9 +4,9 @@ from runner.incremental.counts import count_statement, counts_of, missing_statem
 from runner.incremental.keys import key_text
 from runner.incremental.profiles import key_profile
 from runner.incremental.questions import (
-    greatest_by,
     greatest_by_statement,
     greatest_statement,
+    greatest_values,
     in_utc,
     matching_statement,
 )
@@ -28,9 +28,9 @@ __all__ = [
     "check_keys",
     "count_statement",
     "counts_of",
-    "greatest_by",
     "greatest_by_statement",
     "greatest_statement",
+    "greatest_values",
     "in_utc",
     "key_profile",
     "key_text",

@@ -24,12 +24,11 @@ def greatest_statement(
 def greatest_by_statement(
     table: TableSpec, column: str, by: str, filters: Sequence[Filter], dialect: Dialect
 ) -> Statement:
-    """Return the query for the values of the column `by`, each with the greatest value of a column: `greatest_by` reads
-    its rows.
+    """Return the query for the values of the column `by`, each with the greatest value of a column: for
+    `greatest_values`.
     """
-    kind = dialect.quote(by)
-    what = f"{kind} AS kind, max({dialect.quote(column)}) AS greatest"
-    return _asked(what, table, filters, dialect, f" GROUP BY {kind}")
+    what = f"{dialect.quote(by)} AS kind, max({dialect.quote(column)}) AS greatest"
+    return _asked(what, table, filters, dialect, " GROUP BY 1")
 
 
 def matching_statement(table: TableSpec, filters: Sequence[Filter], dialect: Dialect) -> Statement:
@@ -37,7 +36,7 @@ def matching_statement(table: TableSpec, filters: Sequence[Filter], dialect: Dia
     return _asked("count(*) AS n", table, filters, dialect)
 
 
-def greatest_by(rows: Iterable[Sequence[Any]]) -> dict[Any, Any]:
+def greatest_values(rows: Iterable[Sequence[Any]]) -> dict[Any, Any]:
     """Return the greatest values by kind, NULL left out on both sides; times are in UTC."""
     return {in_utc(key): in_utc(value) for key, value in rows if key is not None and value is not None}
 

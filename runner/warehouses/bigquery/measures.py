@@ -8,10 +8,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from runner.incremental import count_statement, missing_statement, quarantined_statement
-from runner.ports import IncrementalCounts, IncrementalRead, ReadQuery, Statement
+from runner.incremental import (
+    count_statement,
+    counts_of,
+    greatest_by_statement,
+    greatest_statement,
+    greatest_values,
+    in_utc,
+    matching_statement,
+    missing_statement,
+    quarantined_statement,
+)
+from runner.ports import IncrementalCounts, IncrementalRead, ReadQuery
 from runner.specs import Filter, TableSpec
-from runner.sql import BIGQUERY, Parameters, conditions
+from runner.sql import BIGQUERY
 from runner.warehouses.bigquery.arrow import engine_types
 from runner.warehouses.bigquery.jobs import Jobs
 from runner.warehouses.bigquery.parameters import rows_parameter
@@ -24,12 +34,7 @@ ASKED_ROWS = 10_000
 
 def count(jobs: Jobs, query: ReadQuery, *, remembered: bool) -> IncrementalCounts:
     """Count how the source rows of an incremental query stand."""
-    total, new, present, held, null_key, stale = jobs.fetch(
-        count_statement(query, BIGQUERY, remembered=remembered)
-    )[0]
-    return IncrementalCounts(
-        total=total, new=new, present=present, remembered=held, null_key=null_key, stale=stale
-    )
+    return counts_of(jobs.fetch(count_statement(query, BIGQUERY, remembered=remembered))[0])
 
 
 def missing(jobs: Jobs, read: IncrementalRead, keys: pa.RecordBatch, *, remembered: bool) -> list[bool]:
@@ -56,36 +61,21 @@ def _missing(jobs: Jobs, read: IncrementalRead, keys: pa.RecordBatch, *, remembe
 
 def greatest(jobs: Jobs, table: TableSpec, column: str, filters: Sequence[Filter]) -> Any:
     """Return the greatest value of a column among the rows that match, or None; times are aware and in UTC."""
-    parameters = Parameters(BIGQUERY)
-    where = _where(table, filters, parameters)
-    text = f"SELECT max({BIGQUERY.quote(column)}) AS greatest FROM {BIGQUERY.qualified(table.ref)}{where}"
-    return jobs.fetch(Statement(text=text, values=parameters.values))[0][0]
+    return in_utc(jobs.fetch(greatest_statement(table, column, filters, BIGQUERY))[0][0])
 
 
 def greatest_by(
     jobs: Jobs, table: TableSpec, column: str, by: str, filters: Sequence[Filter]
 ) -> dict[Any, Any]:
     """Return the greatest value of a column for each value of the column `by`, NULL left out on both sides."""
-    parameters = Parameters(BIGQUERY)
-    where = _where(table, filters, parameters)
-    names = f"{BIGQUERY.quote(by)} AS kind, max({BIGQUERY.quote(column)}) AS greatest"
-    text = f"SELECT {names} FROM {BIGQUERY.qualified(table.ref)}{where} GROUP BY {BIGQUERY.quote(by)}"
-    found = jobs.fetch(Statement(text=text, values=parameters.values))
-    return {key: value for key, value in found if key is not None and value is not None}
+    return greatest_values(jobs.fetch(greatest_by_statement(table, column, by, filters, BIGQUERY)))
 
 
 def count_matching(jobs: Jobs, table: TableSpec, filters: Sequence[Filter]) -> int:
     """Count the rows of a table that match."""
-    parameters = Parameters(BIGQUERY)
-    text = f"SELECT count(*) AS n FROM {BIGQUERY.qualified(table.ref)}{_where(table, filters, parameters)}"
-    return int(jobs.fetch(Statement(text=text, values=parameters.values))[0][0])
+    return int(jobs.fetch(matching_statement(table, filters, BIGQUERY))[0][0])
 
 
 def count_quarantined(jobs: Jobs, job_id: str) -> int:
     """Count the distinct quarantined keys of a job."""
     return int(jobs.fetch(quarantined_statement(job_id, BIGQUERY))[0][0])
-
-
-def _where(table: TableSpec, filters: Sequence[Filter], parameters: Parameters) -> str:
-    found = conditions(table, filters, parameters)
-    return f" WHERE {' AND '.join(found)}" if found else ""

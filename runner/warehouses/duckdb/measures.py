@@ -12,12 +12,12 @@ from runner.incremental import (
     counts_of,
     greatest_by_statement,
     greatest_statement,
+    greatest_values,
     in_utc,
     matching_statement,
     missing_statement,
     quarantined_statement,
 )
-from runner.incremental import greatest_by as greatest_of
 from runner.ports import IncrementalCounts, IncrementalRead, ReadQuery, Statement
 from runner.specs import Filter, TableSpec
 from runner.sql import DUCKDB
@@ -64,7 +64,7 @@ def greatest_by(
     cursor: Cursor, table: TableSpec, column: str, by: str, filters: Sequence[Filter]
 ) -> dict[Any, Any]:
     """Return the greatest value of a column for each value of the column `by`, NULL left out on both sides."""
-    return greatest_of(_values(cursor, greatest_by_statement(table, column, by, filters, DUCKDB)))
+    return greatest_values(_values(cursor, greatest_by_statement(table, column, by, filters, DUCKDB)))
 
 
 def count_matching(cursor: Cursor, table: TableSpec, filters: Sequence[Filter]) -> int:

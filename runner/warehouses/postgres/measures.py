@@ -13,13 +13,13 @@ from runner.incremental import (
     counts_of,
     greatest_by_statement,
     greatest_statement,
+    greatest_values,
     in_utc,
     key_profile,
     matching_statement,
     missing_statement,
     quarantined_statement,
 )
-from runner.incremental import greatest_by as greatest_of
 from runner.ports import IncrementalCounts, IncrementalRead, KeyProfile, ReadQuery, Statement
 from runner.specs import Filter, TableSpec
 from runner.sql import POSTGRES, Parameters
@@ -63,7 +63,7 @@ def greatest_by(
     session: Session, table: TableSpec, column: str, by: str, filters: Sequence[Filter]
 ) -> dict[Any, Any]:
     """Return the greatest value of a column for each value of the column `by`, NULL left out on both sides."""
-    return greatest_of(session.fetch(greatest_by_statement(table, column, by, filters, POSTGRES)))
+    return greatest_values(session.fetch(greatest_by_statement(table, column, by, filters, POSTGRES)))
 
 
 def count_matching(session: Session, table: TableSpec, filters: Sequence[Filter]) -> int:
