@@ -48,8 +48,9 @@ class Jobs:
 
     # --- what the adapter sends --------------------------------------------------------------------------
 
-    def query(self, statement: Statement, **config: Any) -> bigquery.QueryJob:
-        """Run a statement or a script to its end and return its job. `config` goes into `QueryJobConfig`.
+    def query(self, statement: Statement, *, location: str | None = None, **config: Any) -> bigquery.QueryJob:
+        """Run a statement or a script to its end and return its job. `config` goes into `QueryJobConfig`. `location`:
+        where it runs; None: as the settings say, else where its data is.
 
         Raises errors of `runner.errors`.
         """
@@ -58,7 +59,7 @@ class Jobs:
         def send(job_id: str) -> bigquery.QueryJob:
             return self.service.client.query(
                 statement.text, job_config=configured, job_id=job_id, job_retry=None, retry=NO_RETRY,
-                timeout=self.service.timeout,
+                timeout=self.service.timeout, location=location,
             )  # fmt: skip
 
         job = self.run(send, statement.text)
@@ -122,7 +123,7 @@ class Jobs:
         started, rows = monotonic_ns(), None
         try:
             job: J = self._sent(job_id, send)
-            self._learn_location(job)
+            self.stop.watch(job_id, job.location)
             job = self._done(job)
             rows = getattr(job, "num_dml_affected_rows", None)
         except DRIVER_ERRORS as error:
@@ -137,6 +138,7 @@ class Jobs:
             self.names.scope.report(usage_of(job))
         if job.error_result:
             self._raise(job, statement)
+        self._learn_location(job)
         return job
 
     def _raise(self, job: Any, statement: str) -> None:
@@ -174,12 +176,12 @@ class Jobs:
         except google_errors.NotFound:
             return None
 
-    def _found(self, job_id: str) -> Any:
-        """Return a job that the service has."""
+    def _found(self, job_id: str, location: str | None = None) -> Any:
+        """Return a job that the service has, in a location if that is known."""
         client, service = self.service.client, self.service
         return service.patiently(
             lambda: client.get_job(
-                job_id, location=service.location, retry=NO_RETRY, timeout=service.timeout
+                job_id, location=location or service.location, retry=NO_RETRY, timeout=service.timeout
             ),
             self.stop,
         )
@@ -190,7 +192,7 @@ class Jobs:
         while job.state != DONE:
             self.stop.wait(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
-            job = self._found(job.job_id)
+            job = self._found(job.job_id, job.location)
         return job
 
     def _settle(self) -> None:
@@ -200,14 +202,17 @@ class Jobs:
             try:
                 job = self._look(job_id)
                 if job is not None and job.state != DONE:
-                    self.service.cancel(job_id)
+                    self.service.cancel(job_id, job.location)
                     self._done(job)
             except DRIVER_ERRORS as error:
                 raise translate(error) from error
             (unknown or set()).discard(job_id)
 
     def _learn_location(self, job: Any) -> None:
-        """Jobs outside of the US and the EU are only found by their location (docs, "Specify locations")."""
+        """Jobs outside of the US and the EU are only found by their location (docs, "Specify locations"): one whose
+        answer was lost is looked for where the last one ran. A job that fails tells nothing: a question for what does
+        not exist runs in the US.
+        """
         if self.service.location is None and job.location:
             self.service.location = job.location
 

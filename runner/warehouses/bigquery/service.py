@@ -127,9 +127,11 @@ class Service:
                     raise
             stop.wait(self.backoff.delay(failures))
 
-    def cancel(self, job_id: str) -> None:
-        """Send one cancel request. Raises as the client does."""
-        self.client.cancel_job(job_id, location=self.location, retry=NO_RETRY, timeout=CANCEL_TIMEOUT)
+    def cancel(self, job_id: str, location: str | None = None) -> None:
+        """Send one cancel request, for a job in a location if that is known. Raises as the client does."""
+        self.client.cancel_job(
+            job_id, location=location or self.location, retry=NO_RETRY, timeout=CANCEL_TIMEOUT
+        )
 
     def storage_reader(self) -> BigQueryReadClient | None:
         """Return the client of the Storage Read API; None where it is not installed, or an emulator has no endpoint for

@@ -73,7 +73,8 @@ def _existing(jobs: Jobs) -> set[str]:
 
 
 def apply(jobs: Jobs, changes: Sequence[TableChange]) -> None:
-    """Carry out DDL as one script. A dataset is made where the job runs (docs, "CREATE SCHEMA": `location`). Blocks.
+    """Carry out DDL as one script. A dataset is made where the job runs (docs, "CREATE SCHEMA": `location`): without a
+    location in the settings, where the datasets are that are there already. Blocks.
 
     Raises `ConfigurationError` for clustering that BigQuery would refuse.
     """
@@ -83,7 +84,12 @@ def apply(jobs: Jobs, changes: Sequence[TableChange]) -> None:
     finish(jobs, [change.table.ref for change in changes if change.kind == "create"])
     script = ";\n".join(statements(changes, BIGQUERY))
     if script:
-        jobs.query(Statement(text=script), use_query_cache=None, maximum_bytes_billed=None)
+        jobs.query(
+            Statement(text=script),
+            location=jobs.service.location,
+            use_query_cache=None,
+            maximum_bytes_billed=None,
+        )
 
 
 def refuse_clustering(table: TableSpec) -> None:

@@ -19,15 +19,15 @@ class Stopped(Exception):
 
 class Stop:
     """Whether a piece of blocking work is to end. Its thread asks `check` and waits in `wait`; the event loop calls
-    `interrupt`, again and again. `cancel` sends one cancel request for a job id.
+    `interrupt`, again and again. `cancel` sends one cancel request for a job id, in a location if that is known.
     """
 
-    def __init__(self, cancel: Callable[[str], object]) -> None:
+    def __init__(self, cancel: Callable[[str, str | None], object]) -> None:
         self._cancel = cancel
         self._wanted = threading.Event()
         self._ended = threading.Event()
         self._sender: threading.Thread | None = None
-        self._job_id = ""
+        self._job: tuple[str, str | None] = ("", None)
         self._closings: list[Callable[[], object]] = []
 
     @property
@@ -45,9 +45,11 @@ class Stop:
         if self._wanted.wait(seconds):
             self._ended.wait(min(seconds, 0.02))
 
-    def watch(self, job_id: str) -> None:
-        """Cancel this job, too, when the work is to end; "": there is none under way."""
-        self._job_id = job_id
+    def watch(self, job_id: str, location: str | None = None) -> None:
+        """Cancel this job, too, when the work is to end; "": there is none under way. `location`: where it runs, once
+        that is known.
+        """
+        self._job = (job_id, location)
 
     def also(self, closing: Callable[[], object]) -> None:
         """Call this as well when the work is to end, from the event loop: it must not block."""
@@ -71,10 +73,10 @@ class Stop:
     def _send(self) -> None:
         pause = 0.05
         while not self._ended.is_set():
-            job_id = self._job_id
+            job_id, location = self._job
             if job_id:
                 try:
-                    self._cancel(job_id)
+                    self._cancel(job_id, location)
                 except Exception as error:  # noqa: BLE001 - it is sent again until the job has ended
                     _log.debug("cancelling job %s: %s", job_id, error)
             self._ended.wait(pause)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any
-
-from google.api_core import exceptions as google_errors
 
 from runner.errors import ObjectNotFound, PermissionDenied, RunPipelineError
 from runner.layouts import backup_ref, backups_among, building_ref, ready_ref
@@ -115,7 +114,7 @@ def settle(jobs: Jobs, ref: TableRef) -> None:
     for job in running:
         labels = getattr(job, "labels", None) or {}
         if labels.get("table") == _label(ref) and labels.get(LABEL):
-            _end(jobs, job.job_id, cancel=labels[LABEL] == FILLING)
+            _end(jobs, job, cancel=labels[LABEL] == FILLING)
 
 
 def _running(jobs: Jobs) -> list[Any]:
@@ -127,16 +126,24 @@ def _running(jobs: Jobs) -> list[Any]:
     ]
 
 
-def _end(jobs: Jobs, job_id: str, *, cancel: bool) -> None:
+def _end(jobs: Jobs, job: Any, *, cancel: bool) -> None:
+    """Wait until a job is done. It is looked for where it runs: elsewhere it would seem to have gone."""
     client, service = jobs.service.client, jobs.service
     if cancel:
-        jobs.asked(lambda: service.cancel(job_id))
+        jobs.asked(lambda: service.cancel(job.job_id, job.location))
+    look = partial(
+        client.get_job,
+        job.job_id,
+        location=job.location or service.location,
+        retry=NO_RETRY,
+        timeout=service.timeout,
+    )
     while True:
         try:
-            job = client.get_job(job_id, location=service.location, retry=NO_RETRY, timeout=service.timeout)
-        except google_errors.NotFound:
+            found = jobs.asked(look)
+        except ObjectNotFound:
             return
-        if job.state == DONE:
+        if found.state == DONE:
             return
         jobs.stop.check()
         jobs.stop.wait(_PAUSE)
