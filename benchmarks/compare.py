@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness import PYTHON, ROOT, Command, alternate, ensure_environment, machine, ratio
-from peer_commands import BY_HAND, OURS, PEERS, Side
+from peer_commands import BY_HAND, OURS, OURS_IN_SQL, PEERS, Side
 from peer_contender import Contender
 from peer_environments import NotInstalledError, environment, versions
 
@@ -36,15 +36,15 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 def contenders(sides: Sequence[Side], folder: Path) -> list[Contender]:
     """Return the sides with their environments and first loads; what fails keeps its reason."""
     found = []
-    for side in sides:
+    for number, side in enumerate(sides):
         print(f"preparing {side.title} …", flush=True)
         try:
-            programs = PYTHON.parent if side in (OURS, BY_HAND) else environment(side.name) / "bin"
-            contender = Contender(side, programs, folder / side.name)
+            programs = environment(side.name) / "bin" if side.shown else PYTHON.parent
+            contender = Contender(side, programs, folder / str(number))
             contender.prepare()
         except (NotInstalledError, RuntimeError) as error:
             print(error)
-            contender = Contender(side, Path(), folder / side.name, reason=str(error).splitlines()[-1])
+            contender = Contender(side, Path(), folder / str(number), reason=str(error).splitlines()[-1])
         found.append(contender)
     return found
 
@@ -111,7 +111,7 @@ def _cell(contender: Contender, case: str, ours: Command | None) -> str:
 
 
 def _versions(side: Side) -> str:
-    if side is BY_HAND or side is OURS:
+    if not side.shown:
         asked = [str(PYTHON), "-c", "import duckdb; print(duckdb.__version__)"]
         duckdb_version = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
         return f"DuckDB {duckdb_version}"
@@ -136,7 +136,7 @@ def main() -> None:
     ensure_environment()
     peers = [side for side in PEERS if not given.only or side.name in given.only]
     with TemporaryDirectory(prefix="run-pipeline-compare-") as folder:
-        found = contenders([OURS, BY_HAND, *peers], Path(folder))
+        found = contenders([OURS, OURS_IN_SQL, BY_HAND, *peers], Path(folder))
         measure(found, given.rounds)
         text = tables(found, given.rounds)
     print(f"\n{text}")

@@ -16,7 +16,7 @@ class Side:
 
     `prepare` stands for `scores` and `nothing` where the first run is another command. `files`: of the jobs that do
     nothing, `idle_without`: a folder that their project does not have. `works`: its tasks call by_hand/work.py.
-    `form` says for the table how the work is done.
+    `form` says for the table how the work is done. `shown`: what is named of an environment of its own.
     """
 
     name: str
@@ -53,6 +53,12 @@ OURS = Side(
     list=["{ours}", "--project", ".", "list"],
     files=_numbered("configs/jobs/nothing_{n}.yaml", _JOB) | {"configs/pipelines/nothing.yaml": _PIPELINE},
     form="read `not_exists`, a Python function for each row, `upsert`; 20 jobs with 4 workers",
+)
+OURS_IN_SQL = Side(
+    name="run_pipeline",
+    title="run-pipeline, in SQL",
+    scores=["{ours}", "--project", ".", "-q", "scores_in_sql"],
+    form="one `sql` step that inserts what is new, with its landing and records",
 )
 BY_HAND = Side(
     name="by_hand",
