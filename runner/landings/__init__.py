@@ -5,7 +5,7 @@ takes the `Parameters` that its values are bound in. An adapter that sends state
 one that sends them as a script gives all of them the same, and the names stay unique.
 """
 
-from runner.landings.outcomes import landed_before, nothing_landed, refuse_null_keys
+from runner.landings.outcomes import landed_before, nothing_landed
 from runner.landings.quarantined import quarantine_table
 from runner.landings.records import marker_query, marker_statement, quarantine_statement
 from runner.landings.relations import NUMBER, KeyRelations, StagedRows, temporary_statement
@@ -21,6 +21,5 @@ from runner.landings.upserts import (
 __all__ = [
     "NUMBER", "KeyRelations", "StagedRows", "TrackedKeys", "conflict_statement", "distinct_statement",
     "empty_statement", "insert_statement", "landed_before", "marker_query", "marker_statement", "match_of",
-    "merge_statement", "nothing_landed", "quarantine_statement", "quarantine_table", "refuse_null_keys",
-    "temporary_statement",
+    "merge_statement", "nothing_landed", "quarantine_statement", "quarantine_table", "temporary_statement",
 ]  # fmt: skip

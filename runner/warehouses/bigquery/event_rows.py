@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
-
-import pyarrow as pa
 
 from runner.ddl import EVENT_LOG
+from runner.landings.events import event_batch, event_rows
 from runner.ports import Row, Statement
 from runner.sql import BIGQUERY, Parameters
-from runner.warehouses.bigquery.arrow import arrow_schema, engine_types
+from runner.warehouses.bigquery.arrow import engine_types
 from runner.warehouses.bigquery.jobs import Jobs
 from runner.warehouses.bigquery.parameters import rows_parameter
 
@@ -25,8 +22,7 @@ the ten values of a row takes some 30 bytes besides its text.
 
 def merge(jobs: Jobs, rows: Sequence[Row]) -> int:
     """Insert those rows whose event id is not there; return how many. Blocks. `payload` may be text or an object."""
-    unique = {row["event_id"]: _text(row) for row in rows}
-    return sum(_insert(jobs, chunk) for chunk in _chunks(list(unique.values())))
+    return sum(_insert(jobs, chunk) for chunk in _chunks(event_rows(rows)))
 
 
 def _insert(jobs: Jobs, rows: list[Row]) -> int:
@@ -34,8 +30,8 @@ def _insert(jobs: Jobs, rows: list[Row]) -> int:
     does not grow with the log (docs, "Query partitioned tables": constant bounds).
     """
     parameters = Parameters(BIGQUERY)
-    table = _table(rows)
-    parameters.bind("incoming", rows_parameter("incoming", table.to_batches()[0], engine_types(table.schema)))
+    batch = event_batch(rows)
+    parameters.bind("incoming", rows_parameter("incoming", batch, engine_types(batch.schema)))
     times: list[datetime] = [row["timestamp"] for row in rows]
     least = parameters.bind("least", min(times), "timestamp")
     greatest = parameters.bind("greatest", max(times), "timestamp")
@@ -70,17 +66,3 @@ def _chunks(rows: list[Row]) -> Iterator[list[Row]]:
         characters += size
     if chunk:
         yield chunk
-
-
-def _table(rows: list[Row]) -> pa.Table:
-    schema = arrow_schema(EVENT_LOG, EVENT_LOG.column_names)
-    arrays = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _text(row: Row) -> Row:
-    """Return a row with its payload as text."""
-    payload: Any = row.get("payload")
-    if payload is None or isinstance(payload, str):
-        return row
-    return row | {"payload": json.dumps(payload, ensure_ascii=False, default=str)}

@@ -35,8 +35,8 @@ from runner.retry import Backoff
 from runner.settings import BigQuerySettings
 from runner.specs import Filter, TableRef, TableSpec
 from runner.sql import BIGQUERY
+from runner.types import arrow_schema
 from runner.warehouses.bigquery import event_rows, measures, shapes
-from runner.warehouses.bigquery.arrow import arrow_schema
 from runner.warehouses.bigquery.calls import Calls
 from runner.warehouses.bigquery.layouts import BigQueryLayouts
 from runner.warehouses.bigquery.profiling import profile
@@ -131,7 +131,7 @@ class BigQueryWarehouse:
         """Stream the rows of a query."""
         remembered = query.incremental is not None and await self._has_memory()
         statement = read_statement(query, BIGQUERY, remembered=remembered)
-        schema = arrow_schema(query.source, query_columns(query))
+        schema = arrow_schema([query.source.column(name) for name in query_columns(query)])
         async with reading(self._calls, statement, schema, query.batch_rows) as batches:
             yield batches
 

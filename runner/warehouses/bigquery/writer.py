@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -13,13 +14,14 @@ import pyarrow as pa
 
 from runner.clock import monotonic_ns
 from runner.errors import RunPipelineError
-from runner.landings import marker_query, nothing_landed, quarantine_table, refuse_null_keys
+from runner.landings import marker_query, nothing_landed, quarantine_table
 from runner.landings.actions import perform_all
-from runner.landings.staging import WRITE_BYTES, StagedBatches, remove_leftovers
+from runner.landings.area import StagingArea
+from runner.landings.staging import StagedBatches
 from runner.ports import BadRow, LandingResult, LandingSpec, Statement
 from runner.specs import TableRef
 from runner.sql import BIGQUERY, Parameters
-from runner.warehouses.bigquery.arrow import arrow_schema, engine_types
+from runner.warehouses.bigquery.arrow import engine_types
 from runner.warehouses.bigquery.calls import Calls
 from runner.warehouses.bigquery.faults import locate
 from runner.warehouses.bigquery.jobs import Jobs
@@ -52,42 +54,27 @@ class BigQueryWriter:
         self._calls = calls
         self._spec = spec
         self._lock = lock
-        self._stage_bytes = stage_bytes
         self._folder = stage_folder
-        self._stages = [
-            StagedBatches(f"rows_{number}", arrow_schema(target.table, target.given), stage_folder)
-            for number, target in enumerate(spec.targets)
-        ]
-        self._keys: dict[int, StagedBatches] = {}
-        self._bad_rows: list[BadRow] = []
+        in_thread = partial(anyio.to_thread.run_sync, limiter=calls.limiter)
+        self._staged = StagingArea(spec, stage_folder, stage_bytes, in_thread)
         self._pieces: dict[str, Piece] = {}
         self._made: list[Piece] = []
 
     async def stage(self, target: int, batch: pa.RecordBatch) -> None:
-        """Add rows for one target; beyond `stage_bytes` in memory everything moves to files.
-
-        Raises `ValueError` for other columns than agreed, or NULL in a key: bad rows are refused upstream, and a
-        MERGE would insert NULL keys again and again.
-        """
-        refuse_null_keys(self._spec.targets[target], batch)
-        self._stages[target].add(batch)
-        await self._spill_if_large()
+        """Add rows for one target. Raises `ValueError` for other columns than agreed, or NULL in a key."""
+        await self._staged.stage(target, batch)
 
     async def stage_keys(self, tracked: int, keys: pa.RecordBatch) -> None:
         """Add keys of a tracked read."""
-        if tracked not in self._keys:
-            self._keys[tracked] = StagedBatches(f"keys_{tracked}", keys.schema, self._folder)
-        self._keys[tracked].add(keys)
-        await self._spill_if_large()
+        await self._staged.stage_keys(tracked, keys)
 
     async def stage_bad_rows(self, rows: Sequence[BadRow]) -> None:
         """Add refused rows."""
-        self._bad_rows.extend(rows)
+        self._staged.stage_bad_rows(rows)
 
     async def land(self, batch: int = 0) -> LandingResult:
         """Commit what is staged, one writer a table at a time. What is staged survives any error."""
-        staged = self._bad_rows or any(stage.rows for stage in self._all_stages())
-        if not staged and not self._spec.always_lands:
+        if self._staged.is_empty and not self._spec.always_lands:
             return await self._nothing(batch)
         async with AsyncExitStack() as locks:
             for ref in self._spec.writes:
@@ -104,8 +91,8 @@ class BigQueryWriter:
     async def _land(self, batch: int) -> LandingResult:
         started = monotonic_ns()
         script = Script()
-        rows = [await self._rows(script, stage) if stage.rows else None for stage in self._stages]
-        keys = {number: await self._rows(script, stage) for number, stage in self._keys.items()}
+        rows = [await self._rows(script, stage) if stage.rows else None for stage in self._staged.targets]
+        keys = {number: await self._rows(script, stage) for number, stage in self._staged.keys.items()}
         landing = Landing(script, self._spec, batch, rows, keys, await self._bad(script))
         return await self._calls.on(lambda jobs: self._send(jobs, landing, started))
 
@@ -119,8 +106,7 @@ class BigQueryWriter:
             landing.script.locate(error)
             raise
         result = landing.result(answer, (monotonic_ns() - started) / 1e6)
-        self._clear()
-        self._bad_rows.clear()
+        self._staged.clear()
         return result
 
     async def _rows(self, script: Script, stage: StagedBatches) -> Rows:
@@ -133,7 +119,7 @@ class BigQueryWriter:
         return await self._loaded(piece, stage.numbered)
 
     async def _bad(self, script: Script) -> Rows:
-        table = quarantine_table(self._spec, self._bad_rows)
+        table = quarantine_table(self._spec, self._staged.bad_rows)
         if table.num_rows <= INLINE_ROWS and table.nbytes <= INLINE_BYTES:
             return inline(script, "bad", table)
         piece = await self._piece(table.to_reader, table.num_rows)
@@ -154,9 +140,6 @@ class BigQueryWriter:
         name = await self._calls.on(work)
         return Rows(relation=f"`{name}`", schema=schema, count=piece.rows)
 
-    def _all_stages(self) -> list[StagedBatches]:
-        return [*self._stages, *self._keys.values()]
-
     async def _nothing(self, batch: int) -> LandingResult:
         """Land nothing, but check what is there: without statements, checks are all that there is to perform."""
         checks = self._spec.actions
@@ -164,19 +147,6 @@ class BigQueryWriter:
             await self._calls.on(lambda jobs: perform_all(checks, BIGQUERY, _Asked(jobs))) if checks else ()
         )
         return nothing_landed(self._spec, batch, actions)
-
-    async def _spill_if_large(self) -> None:
-        spilling = any(stage.spilled for stage in self._all_stages())
-        limit = min(self._stage_bytes, WRITE_BYTES) if spilling else self._stage_bytes
-        if sum(stage.memory for stage in self._all_stages()) > limit:
-            await anyio.to_thread.run_sync(self._spill, spilling, limiter=self._calls.limiter)
-
-    def _spill(self, spilling: bool) -> None:
-        if not spilling:
-            remove_leftovers(self._made_folder())
-        for stage in self._all_stages():
-            if stage.memory:
-                stage.spill()
 
     def _made_folder(self) -> Path:
         """Return the folder of staged files. Blocks."""
@@ -187,8 +157,7 @@ class BigQueryWriter:
         """Forget what has not landed, here and on the server."""
         with anyio.CancelScope(shield=True):
             await self._tidy()
-            if any(stage.spilled for stage in self._all_stages()):
-                await anyio.to_thread.run_sync(self._clear, limiter=self._calls.limiter)
+            await self._staged.close()
 
     async def _tidy(self) -> None:
         """Remove the pieces and their tables. A landing that failed keeps its own for the next one."""
@@ -200,10 +169,6 @@ class BigQueryWriter:
             piece.file.close()
         self._made.clear()
         self._pieces.clear()
-
-    def _clear(self) -> None:
-        for stage in self._all_stages():
-            stage.clear()
 
 
 @asynccontextmanager
