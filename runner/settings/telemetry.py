@@ -18,7 +18,7 @@ from runner.settings.values import Seconds
 Signal = Literal["traces", "metrics"]
 
 
-def _without_password(value: str) -> str:
+def check_address(value: str) -> str:
     """Refuse what is no address, and one with a password: addresses are shown."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -28,7 +28,7 @@ def _without_password(value: str) -> str:
     return value
 
 
-Address = Annotated[str, AfterValidator(_without_password)]
+Address = Annotated[str, AfterValidator(check_address)]
 
 ADDRESSES = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "endpoint",

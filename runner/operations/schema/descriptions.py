@@ -202,6 +202,15 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "processes": "Worker processes of a step that says `runs_in: process`. Default: as many as there are cores.",
         "notify": "Who is told when runs fail, recover, or do not come; by name of the receiver.",
         "connections": "What functions need to reach other systems. Keep secrets out of this file.",
+        "telemetry": "Where traces and metrics of runs go, by OTLP over HTTP; without an address nowhere.",
+    },
+    "TelemetrySettings": {
+        "endpoint": "The collector's address; /v1/traces and /v1/metrics are added.",
+        "traces_endpoint": "Where traces go instead, as it is written.",
+        "metrics_endpoint": "Where metrics go instead, as it is written.",
+        "headers": "Headers of the requests, such as authorization; better in the environment or a secret file.",
+        "signals": "What is sent. Default: both.",
+        "timeout": "Of one export, and what the end of a command waits for the last; at most 60s.",
     },
     "NotifySettings": {
         "kind": "webhook: a POST to `url`. command: a program that gets the message on stdin.",

@@ -21,6 +21,7 @@ IDENTIFIER = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 TABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,127}\.[A-Za-z_][A-Za-z0-9_]{0,127}$"
 FUNCTION = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 RESOURCE = FUNCTION.removesuffix("$") + r"(\.[A-Za-z_][A-Za-z0-9_-]*)?$"
+ADDRESS = r"^https?://[^/@\s]+(/.*)?$"
 DURATION = r"^\s*[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)\s*$"
 
 
@@ -73,6 +74,7 @@ SHAPES: dict[str, Shape] = {
     "_check_function": _text(FUNCTION, "a function: package.module:function"),
     "_check_resource": _text(RESOURCE, "a resource: package.module:name, or package.module:source.resource"),
     "_table_ref": _text(TABLE, "a table: dataset.table"),
+    "check_address": _text(ADDRESS, "an address without a password: http://collector:4318"),
     "as_tuple": _one_or_list,
     "_filters": _filters,
     "_member": _or_null,
