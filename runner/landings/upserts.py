@@ -88,7 +88,11 @@ def _rows(staged: StagedRows, dialect: Dialect, *, duplicates: bool) -> str:
     """Return the query for what is to land: the given columns, as declared."""
     if not duplicates:
         return f"SELECT {staged.columns(dialect, 'r')} FROM {staged.relation} AS r"
-    key = dialect.columns(staged.target.key, "r")
+    table = staged.target.table
+    key = ", ".join(
+        dialect.partitions.get(table.column(name).type, "{}").format(f"r.{dialect.quote(name)}")
+        for name in staged.target.key
+    )
     place = f"row_number() OVER (PARTITION BY {key} ORDER BY r.{dialect.quote(NUMBER)} DESC)"
     given = dialect.columns(staged.target.given, "r")
     numbered = f"SELECT {given}, {place} AS place_ FROM {staged.relation} AS r"

@@ -39,6 +39,8 @@ BIGQUERY = Dialect(
     ),
     part=r"""'"' || REPLACE(REPLACE({}, '\\', '\\\\'), '"', '\\"') || '"'""",
     is_nan="IS_NAN({})",
+    # docs, "Window function calls": "An expression can't contain floating point types". -0.0 + 0 is 0.0.
+    partitions=MappingProxyType({"float64": "CAST({} + 0 AS STRING)"}),
     quotes="`",
     nulls_last=" NULLS LAST",
     set_type="SET DATA TYPE {}",

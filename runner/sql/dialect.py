@@ -20,7 +20,8 @@ class Dialect:
     `row_id`: the hidden column that numbers a table's rows, "" where there is none. `quotes`: what stands before and
     after an identifier; `name_length` how many characters of it the engine takes.
     `texts`: the canonical text of a value by declared type (`{}` is the value), and `part`: the same text (`{}`) as a
-    part of a composite key; both must agree with `runner.incremental.key_text`. `is_nan`: whether a float64 (`{}`)
+    part of a composite key; both must agree with `runner.incremental.key_text`. `partitions`: what stands for a value
+    (`{}`) in PARTITION BY, by declared type, where that does not take it as it is. `is_nan`: whether a float64 (`{}`)
     is NaN. `key_index`: the key of a managed table gets an index. `unfit_texts`: what the engine cannot hold, by
     declared type: a regular expression that finds it in a text, and a name for it. `nulls_last`: what stands after a
     column of ORDER BY for NULL to come last. `set_type`: how ALTER COLUMN changes a type (`{}`); `sets_required`: it
@@ -41,6 +42,7 @@ class Dialect:
     name_length: int = 128
     key_index: bool = False
     unfit_texts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    partitions: Mapping[str, str] = field(default_factory=dict)
     nulls_last: str = ""
     set_type: str = "TYPE {}"
     sets_required: bool = True

@@ -98,6 +98,16 @@ async def test_composite_keys_are_one_key(open_lab: OpenLab) -> None:
         assert await lab.rows(PAIRS) == [("a", 1, at(2)), ("a", 2, at(2)), ("b", 1, at(2))]
 
 
+async def test_floats_are_keys_and_the_two_zeros_are_one(open_lab: OpenLab) -> None:
+    spec = table("weights", ["w"], w="float64!", n="int64")
+    target = WriteTarget(step_id="write", table=spec, mode="upsert", key=spec.key)
+    async with open_lab(spec) as lab:
+        for n in (0, 10):
+            rows = [(0.1, n + 1), (-0.0, n + 2), (1e300, n + 3), (0.0, n + 4), (0.1, n + 5)]
+            await lab.land(target, batch_of(spec, spec.column_names, rows))
+        assert await lab.rows(spec) == [(0.0, 14), (0.1, 15), (1e300, 13)]
+
+
 async def test_stamps_on_insert_stay_and_stamps_on_write_move(open_lab: OpenLab) -> None:
     async with open_lab() as lab:
         await lab.land(STAMPED, observations(("1", "a", 1.0)), stamp=at(1))

@@ -122,6 +122,13 @@ def test_every_statement_is_one_and_binds_exactly_its_values(dialect: Dialect) -
         assert placeholders(statement.text, dialect) == set(statement.values), statement.text
 
 
+def test_bigquery_is_not_asked_to_partition_by_a_float() -> None:
+    """It refuses that: "Partitioning by expressions of type FLOAT64 is not allowed"."""
+    target = WriteTarget(step_id="write", table=OBSERVATIONS, mode="upsert", key=("oid", "v"))
+    text = merge_statement(staged(target, BIGQUERY), STAMP, Parameters(BIGQUERY)).text
+    assert "PARTITION BY r.`oid`, CAST(r.`v` + 0 AS STRING) ORDER BY" in text
+
+
 def test_statements_of_a_script_share_their_values_under_names_of_their_own() -> None:
     script = Parameters(BIGQUERY)
     texts = [statement.text for statement in every_statement(BIGQUERY, script)]
