@@ -30,21 +30,23 @@ class TestRunRecordObservability:
         assert predicted == pytest.approx(real, rel=0.05)
 
     @pytest.mark.parametrize("workers", WORKERS)
-    def test_steps_sum_to_their_job_and_the_waits_are_told_as_they_were(
+    def test_steps_sum_to_their_jobs_and_the_waits_are_told_as_they_were(
         self, ingest: Ingest, workers: int, figure: Figure
     ) -> None:
-        """Within 2 % or 5 ms; no wait is told shorter than it was, and all together at most 5 % longer."""
+        """All together within 2 %; no wait is told shorter than it was, and all together at most 5 % longer."""
         gaps, longer = [], []
-        for job in ingest.runs[workers].run["jobs"]:
+        jobs = ingest.runs[workers].run["jobs"]
+        for job in jobs:
             steps = {step["step_id"]: step["duration_ms"] for step in job["step_timings"]}
             gaps.append(job["duration_ms"] - sum(steps.values()))
-            assert gaps[-1] <= max(5, 0.02 * job["duration_ms"])
             longer.append(steps["extract"] - 1000 * SOURCES[job["job_id"]])
             assert job["performance_indicators"]["bottleneck_step"] == "extract"
         figure(
             f"19 ingest jobs, {workers} workers, accounts",
             f"at most {max(gaps):.1f} ms of a job in no step, waits told {max(longer):.1f} ms too long at most",
         )
+        assert min(gaps) >= -0.01
+        assert sum(gaps) <= 0.02 * sum(job["duration_ms"] for job in jobs)
         assert min(longer) >= 0
         assert sum(longer) <= 0.05 * 1000 * sum(SOURCES.values())
 
