@@ -32,7 +32,7 @@ BIGQUERY = Dialect(
             "float64": "CAST({} AS STRING)",
             "numeric": "FORMAT('%.9f', {})",
             "bool": "CAST({} AS STRING)",
-            "timestamp": "FORMAT_TIMESTAMP('%Y-%m-%dT%H:%M:%E6SZ', {}, 'UTC')",
+            "timestamp": "FORMAT_TIMESTAMP('%E4Y-%m-%dT%H:%M:%E6SZ', {}, 'UTC')",
             "date": "CAST({} AS STRING)",
             "bytes": "UPPER(TO_HEX({}))",
         }

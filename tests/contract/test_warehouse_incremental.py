@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from runner.errors import ConfigurationError
+from runner.incremental.keys import key_text
 from runner.ports import IncrementalCounts, ReadQuery, Release
 from tests.contract.conftest import OpenLab
 from tests.warehouse_lab import (
@@ -100,6 +102,19 @@ async def test_keys_without_a_result_are_remembered_and_not_read_again(open_lab:
         assert await lab.warehouse.count_quarantined("job") == 1
         counts = await lab.warehouse.count(ReadQuery(source=EVENTS, columns=(), incremental=incremental()))
         assert (counts.new, counts.present, counts.remembered) == (0, 1, 2)
+
+
+async def test_a_refused_row_is_found_by_its_key_also_of_the_first_years(open_lab: OpenLab) -> None:
+    """The text of a key is made in Python for the row and in SQL for the key that was read."""
+    source, spec = table("days", ["at"], at="timestamp!"), table("by_day", ["at"], at="timestamp!")
+    times = [datetime(1, 1, 1, tzinfo=UTC), datetime(999, 12, 31, 23, 59, 59, 5, tzinfo=UTC), STAMP]
+    read = incremental(spec, source_key="at", target_key="at")
+    async with open_lab(source, spec) as lab:
+        await lab.fill(source, *((time,) for time in times))
+        bad = [key_text([time], ["timestamp"]) or "" for time in times]
+        await lab.process(read, times, bad=bad, source=source)
+        assert await lab.warehouse.count_quarantined("job") == 3
+        assert await lab.new(read, source) == []
 
 
 async def test_remember_empty_can_be_switched_off_but_quarantine_is_always_remembered(
