@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from google.cloud import bigquery
 
 from runner.ddl import plan_changes
 from runner.errors import ConfigurationError, WarehouseError, WarehouseUnavailable, WriteConflict
@@ -243,6 +244,27 @@ async def test_a_table_that_was_written_to_meanwhile_is_not_exchanged(
                 await brought_there(lab, declared(BY_DAY))
         assert layout(bigquery_project) == (None, None)
         assert len(rows(bigquery_project)) == ROWS + 1
+
+
+async def test_rows_that_would_expire_in_the_new_table_are_not_moved_there(
+    bigquery_project: BigQueryProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dataset may give new tables partitions that expire, which the emulator does not do."""
+    create = bigquery.Client.create_table
+
+    def with_expiration(client: bigquery.Client, table: bigquery.Table, **more: Any) -> bigquery.Table:
+        made = create(client, table, **more)
+        made.time_partitioning = bigquery.TimePartitioning(field="at", expiration_ms=60 * 86_400_000)
+        return made
+
+    monkeypatch.setattr(bigquery.Client, "create_table", with_expiration)
+    async with opened(bigquery_project, tmp_path) as lab:
+        before = rows(bigquery_project)
+        with pytest.raises(
+            WarehouseError, match=r"removed 60d after their time.*default_partition_expiration"
+        ):
+            await brought_there(lab, declared(BY_DAY))
+        assert (tables(bigquery_project), rows(bigquery_project)) == (["readings"], before)
 
 
 async def _written_to(project: BigQueryProject) -> None:

@@ -10,9 +10,9 @@ import anyio
 from google.api_core import exceptions as google_errors
 from google.cloud import bigquery
 
-from runner.clock import monotonic_ns
+from runner.clock import format_duration, monotonic_ns
 from runner.ddl import PROCESSED_KEYS
-from runner.errors import ObjectNotFound, WriteConflict
+from runner.errors import ObjectNotFound, WarehouseError, WriteConflict
 from runner.incremental import read_statement
 from runner.layouts import (
     Digest,
@@ -247,10 +247,37 @@ def _make_anew(jobs: Jobs, table: TableSpec) -> None:
     new.description, new.labels = old.description, old.labels
     new.encryption_configuration = old.encryption_configuration
     _send(jobs, f"DROP TABLE IF EXISTS {BIGQUERY.qualified(ref)}")
-    jobs.asked(lambda: client.create_table(new, exists_ok=True, retry=NO_RETRY, timeout=timeout))
+    made = jobs.asked(lambda: client.create_table(new, exists_ok=True, retry=NO_RETRY, timeout=timeout))
+    if (limit := _expiration(made)) is not None and not _expires_as_soon(old, made):
+        _send(jobs, f"DROP TABLE {BIGQUERY.qualified(ref)}")
+        raise _expiring(table.ref, limit)
     swapping.labelled(jobs, _fill_text(table, old.schema), table.ref, swapping.FILLING)
     digests = {name: Digest(*rest) for name, *rest in jobs.fetch(Statement(text=_compare_text(table)))}
     require_equal(ENGINE, digests["old"], digests["new"])
+
+
+def _expiration(found: Any) -> int | None:
+    """Return after how many milliseconds the rows of a partition are removed; None: never."""
+    milliseconds: int | None = found.time_partitioning.expiration_ms if found.time_partitioning else None
+    return milliseconds
+
+
+def _expires_as_soon(old: Any, new: Any) -> bool:
+    """Tell whether the old table loses each row at least as early as the new one would."""
+    before, after = _expiration(old), _expiration(new)
+    if before is None or after is None or old.time_partitioning.field != new.time_partitioning.field:
+        return False
+    return before <= after
+
+
+def _expiring(ref: TableRef, milliseconds: int) -> WarehouseError:
+    """A dataset may give each new table partitions that expire (docs, "Dataset": defaultPartitionExpirationMs)."""
+    return WarehouseError(
+        ENGINE,
+        f"rows of {ref} would be removed {format_duration(milliseconds / 1000)} after their time: its dataset gives "
+        "new tables partitions that expire; nothing was changed",
+        hint=f"ALTER SCHEMA {BIGQUERY.quote(ref.dataset)} SET OPTIONS (default_partition_expiration_days = NULL)",
+    )
 
 
 def _cluster(jobs: Jobs, table: TableSpec) -> None:
