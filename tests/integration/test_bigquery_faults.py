@@ -44,6 +44,7 @@ MANY = INLINE_ROWS + 100
 """So many rows that they come by a load job."""
 UPSERT = WriteTarget(step_id="write", table=EVENTS, mode="upsert", key=EVENTS.key)
 SENDING: dict[str, Any] = {"method": "POST", "contains": "/jobs?"}
+CONCURRENT = "Transaction is aborted due to concurrent update against table p:d.t."
 LANDING: dict[str, Any] = {"type": "query", "contains": "COMMIT TRANSACTION"}
 
 PASSING: list[tuple[str, list[Fault], int]] = [
@@ -74,6 +75,17 @@ async def test_what_passes_is_not_noticed_and_lands_once(
         await on_server(bigquery_project.heal)
         ids = sent(bigquery_project)
         assert (result.targets[0].written, len(ids), len(set(ids))) == (3, times, 1)
+        assert await lab.warehouse.count_matching(EVENTS, ()) == 3
+
+
+async def test_a_landing_that_was_in_the_way_of_another_is_sent_again_under_other_ids(
+    bigquery_project: BigQueryProject, tmp_path: Path
+) -> None:
+    async with open_lab(bigquery_project, tmp_path, EVENTS) as lab:
+        await on_server(bigquery_project.fail, JobFault("invalidQuery", CONCURRENT, times=2, **LANDING))
+        result = await land(lab, 3)
+        ids = sent(bigquery_project)
+        assert (result.targets[0].written, len(ids), len(set(ids))) == (3, 3, 3)
         assert await lab.warehouse.count_matching(EVENTS, ()) == 3
 
 
@@ -133,8 +145,8 @@ FATAL: list[tuple[AnswerFault | JobFault, type[WarehouseError], str, ExitCode, s
         ResourceExhausted, "resource", ExitCode.FAILED, "narrow what the step reads", 1,
     ),
     (
-        JobFault("invalidQuery", "Transaction is aborted due to concurrent update against table p:d.t.", **LANDING),
-        WriteConflict, "conflict", ExitCode.FAILED, "concurrent update", 1,
+        JobFault("invalidQuery", CONCURRENT, times=None, **LANDING),
+        WriteConflict, "conflict", ExitCode.FAILED, "concurrent update", TRIES,
     ),
     (
         JobFault(figures=Figures(20_000_000, 20_971_520), **LANDING),

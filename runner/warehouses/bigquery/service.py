@@ -30,7 +30,8 @@ T = TypeVar("T")
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 TRIES = 3
 """How often one request is sent before its failure is told. The client's own retries are switched off, and a job that
-failed is never sent again here: that is for the `retries` of its step.
+failed is never sent again here: that is for the `retries` of its step. (Only a landing that another transaction was in
+the way of is: it has been rolled back.)
 """
 NO_RETRY: Any = None
 """What switches the client's own retries off; its annotations leave it out."""

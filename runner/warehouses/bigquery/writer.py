@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import pyarrow as pa
 
 from runner.clock import monotonic_ns
-from runner.errors import RunPipelineError
+from runner.errors import RunPipelineError, WriteConflict
 from runner.landings import marker_query, nothing_landed, quarantine_table
 from runner.landings.actions import perform_all
 from runner.landings.area import StagingArea
@@ -30,6 +31,7 @@ from runner.warehouses.bigquery.loading import drop, load, table_name
 from runner.warehouses.bigquery.parameters import rows_parameter
 from runner.warehouses.bigquery.pieces import Piece, piece_of
 from runner.warehouses.bigquery.script import Script
+from runner.warehouses.bigquery.service import TRIES
 
 TableLock = Callable[[TableRef], anyio.Lock]
 
@@ -101,13 +103,30 @@ class BigQueryWriter:
         cancellation cannot come between the two.
         """
         try:
-            answer = jobs.result(jobs.query(landing.script.statement)).to_pylist()[0]
+            answer = self._answer(jobs, landing.script.statement)
         except RunPipelineError as error:
             landing.script.locate(error)
             raise
         result = landing.result(answer, (monotonic_ns() - started) / 1e6)
         self._staged.clear()
         return result
+
+    def _answer(self, jobs: Jobs, script: Statement) -> dict[str, Any]:
+        """Run the script; again where another transaction was in its way, which has rolled it back. Jobs of one run, too,
+        forget keys in one table of the engine's, and no two such transactions commit (docs, "Multi-statement
+        transactions", "Transaction concurrency").
+        """
+        conflicts = 0
+        while True:
+            try:
+                answer: dict[str, Any] = jobs.result(jobs.query(script)).to_pylist()[0]
+            except WriteConflict:
+                conflicts += 1
+                if conflicts >= TRIES:
+                    raise
+            else:
+                return answer
+            jobs.stop.wait(jobs.service.backoff.delay(conflicts))
 
     async def _rows(self, script: Script, stage: StagedBatches) -> Rows:
         """Bring staged rows to where the script finds them: into its values, or into a staging table."""
