@@ -29,7 +29,7 @@ WITH blocks AS (
   SELECT rowid // {rows} AS block, min(row({columns})) AS least, max(row({columns})) AS greatest
   FROM {table} GROUP BY 1
 )
-SELECT CAST(median(n) AS BIGINT), count(*) FROM (
+SELECT CAST(floor(median(n) + 0.5) AS BIGINT), count(*) FROM (
   SELECT b.block, 1 + count(o.block) AS n
   FROM blocks AS b LEFT JOIN blocks AS o
     ON o.block <> b.block AND o.least < b.greatest AND b.least < o.greatest
