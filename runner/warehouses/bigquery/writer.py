@@ -112,7 +112,7 @@ class BigQueryWriter:
         return result
 
     def _answer(self, jobs: Jobs, script: Statement) -> dict[str, Any]:
-        """Run the script; again where another transaction was in its way, which has rolled it back. Jobs of one run, too,
+        """Run the script; again where another transaction was in its way, which has rolled it back. Jobs of one run
         forget keys in one table of the engine's, and no two such transactions commit (docs, "Multi-statement
         transactions", "Transaction concurrency").
         """
