@@ -62,8 +62,9 @@ def warm_programs(folder: Path) -> Iterator[Path]:
         assert server.stdout.readline() == b"ready\n"
         yield folder
     finally:
-        server.stdin.close()
+        server.kill()  # who is served waits for a process of its own; an end of its own could wait for anything
         server.wait()
+        server.stdin.close()
         server.stdout.close()
 
 

@@ -54,12 +54,12 @@ def test_the_reference_pipeline_as_a_tree() -> None:
 
 
 def test_a_graph_of_needs_and_after(project: DemoProject) -> None:
-    project.write("configs/jobs/report.yaml",
-                  "job_id: report\nqueue: maintenance\npriority: 5\n"
+    project.write("configs/jobs/digest.yaml",
+                  "job_id: digest\nqueue: maintenance\npriority: 5\n"
                   "steps: [{step_id: s, op: sql, statement: SELECT 1}]\n")  # fmt: skip
     project.write("configs/pipelines/shop.yaml",
                   "pipeline_id: shop\nmax_workers: 2\njobs:\n  load_people:\n  greet_people: {needs: load_people}\n"
-                  "  report: {after: [greet_people, load_people]}\n")  # fmt: skip
+                  "  digest: {after: [greet_people, load_people]}\n")  # fmt: skip
 
     graph = graph_of("shop", project.folder)
 
@@ -67,9 +67,9 @@ def test_a_graph_of_needs_and_after(project: DemoProject) -> None:
         "shop  2 workers\n"
         "├─ load_people  1\n"
         "├─ greet_people  2, needs load_people\n"
-        "└─ report  3, after greet_people, load_people, queue maintenance, priority 5\n"
+        "└─ digest  3, after greet_people, load_people, queue maintenance, priority 5\n"
     )
-    assert levels_of(graph) == {"load_people": 1, "greet_people": 2, "report": 3}
+    assert levels_of(graph) == {"load_people": 1, "greet_people": 2, "digest": 3}
     assert "    n0 --> n1" in list(mermaid(graph))
     assert "    n1 -.-> n2" in list(mermaid(graph))
     assert "    n0 -> n1;" in list(dot(graph))

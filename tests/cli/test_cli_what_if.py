@@ -57,9 +57,7 @@ def predictions(project: DemoProject, *workers: int) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def test_stages_are_predicted_and_what_holds_the_run_is_named(
-    napping: DemoProject, in_project: InProject, capsys: Captured
-) -> None:
+def test_stages_are_predicted_and_what_holds_the_run_is_named(napping: DemoProject) -> None:
     found = predictions(napping, 1, 4)
 
     one, four = found["predictions"]
@@ -68,10 +66,10 @@ def test_stages_are_predicted_and_what_holds_the_run_is_named(
     assert one["duration_ms"] >= 2200
     assert 600 <= four["stages_ms"]["naps/first"] < found["declared"]["stages_ms"]["naps/first"]
     assert found["unlimited"]["critical_path"]["jobs"] == ["nap_c", "nap_last"]
-    assert in_project("stats", "naps", "--what-if", "max_workers=4") == 0
-    out = capsys.readouterr().out
-    assert "with 4 workers 1." in out
-    assert ": nap_c, then nap_last" in out
+    told = napping.run("stats", "naps", "--what-if", "max_workers=4")
+    assert told.returncode == 0, told.stderr
+    assert "with 4 workers 1." in told.stdout
+    assert ": nap_c, then nap_last" in told.stdout
 
 
 @pytest.mark.perf
