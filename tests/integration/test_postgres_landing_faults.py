@@ -241,7 +241,9 @@ async def test_two_connections_are_enough_for_jobs_that_read_and_land_at_once(
 ) -> None:
     async def copy(lab: Lab, name: str) -> None:
         async with (
-            lab.warehouse.read(ReadQuery(source=EVENTS, columns=EVENTS.column_names, batch_rows=5)) as batches,
+            lab.warehouse.read(
+                ReadQuery(source=EVENTS, columns=EVENTS.column_names, batch_rows=5)
+            ) as batches,
             lab.warehouse.writer(
                 landing_of(WriteTarget(step_id=name, table=COPIES, mode="append", key=()))
             ) as writer,

@@ -57,7 +57,10 @@ def test_an_unknown_name_is_a_usage_error() -> None:
     command = [sys.executable, "-P", "-m", "pytest", "--require=duckdb,postgers", "tests/unit/test_sql.py"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "no server is called 'postgers'; there are bigquery, chromium, dovecot, duckdb, postgres" in done.stderr
+    assert (
+        "no server is called 'postgers'; there are bigquery, chromium, dovecot, duckdb, postgres"
+        in done.stderr
+    )
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="this Python itself could run the emulator")

@@ -152,9 +152,9 @@ def test_what_is_short_or_little_is_not_named() -> None:
     assert regressions(slow, [slow, slow, *[one(1000)] * 20]) == ()
     short = one(25)
     assert regressions(short, [short, short, *[one(10)] * 20]) == ()
-    assert RunTimes(None, {("j", "a"): StepTime(20, 0), ("j", "b"): StepTime(21, 0)}).long_enough() == RunTimes(
-        None, {("j", "b"): StepTime(21, 0)}
-    )
+    assert RunTimes(
+        None, {("j", "a"): StepTime(20, 0), ("j", "b"): StepTime(21, 0)}
+    ).long_enough() == RunTimes(None, {("j", "b"): StepTime(21, 0)})
 
 
 def test_no_more_history_is_read_than_is_needed() -> None:
