@@ -1,8 +1,9 @@
 """Jobs: sent under an id of ours, waited for, resolved when an answer is lost, and accounted for.
 
 An id is sent again only while it is not known that the service has it: the second time it answers 409, and the job runs
-once. A job that ended with an error is not sent again here. What nobody could tell is noted, and asked before the next
-job of the same job run is sent: so two landings never run at once.
+once. A job that ended with an error is not sent again here; only a landing that the service rolled back for another's
+sake is, by its writer and under a new id. What nobody could tell is noted, and asked before the next job of the same
+job run is sent: so two landings never run at once.
 """
 
 from __future__ import annotations
