@@ -191,6 +191,30 @@ async def test_a_server_that_does_not_answer_is_not_waited_for_when_it_is_cancel
             assert time.monotonic() - started < 5
 
 
+def is_endless(database: PostgresDatabase) -> bool:
+    """Whether the work itself is running, and not what comes before it, such as connecting."""
+    return any("endless" in text or "events" in text for text in database.running())
+
+
+async def test_connecting_to_a_server_that_freezes_is_let_go_of(
+    tmp_path: Path, private_postgres: Callable[[int], PostgresProcess]
+) -> None:
+    """Of both drivers: each asks the server something before a connection is there."""
+    process = private_postgres(18)
+    database = process.server.create_database()
+    for work in (read, count):
+        async with warehouse_at(database.uri, tmp_path, query_timeout=30) as warehouse:
+            process.freeze()
+            try:
+                started = time.monotonic()
+                with anyio.move_on_after(0.5) as scope:
+                    await work(Lab(warehouse, "postgres"))
+                assert scope.cancelled_caught
+                assert time.monotonic() - started < 2
+            finally:
+                process.thaw()
+
+
 @pytest.mark.parametrize(
     "work", [read, pytest.param(land, marks=pytest.mark.chaos), pytest.param(count, marks=pytest.mark.chaos)]
 )
@@ -205,7 +229,7 @@ async def test_a_server_that_is_frozen_is_not_waited_for(
         with anyio.move_on_after(20) as scope:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(work, lab)
-                await anyio.to_thread.run_sync(eventually, lambda: bool(database.running()), 5)
+                await anyio.to_thread.run_sync(eventually, lambda: is_endless(database), 5)
                 process.freeze()
                 started = time.monotonic()
                 scope.cancel()

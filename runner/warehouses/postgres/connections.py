@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import adbc_driver_manager
 import anyio
@@ -22,7 +22,16 @@ from runner.warehouses.postgres.server import APPLICATION, Server
 from runner.warehouses.postgres.session import Session, open_session
 
 S = TypeVar("S", Session, ArrowSession)
-T = TypeVar("T")
+
+
+class Closable(Protocol):
+    """What connecting brings."""
+
+    def close(self) -> object:
+        """End it. Blocks."""
+
+
+C = TypeVar("C", bound=Closable)
 
 
 class Idle(Generic[S]):
@@ -39,16 +48,16 @@ class Idle(Generic[S]):
         return self.sessions.pop() if self.sessions else None
 
 
-class Attempt:
-    """A session on its way, which is closed if nobody wants it any more. Methods block."""
+class Attempt(Generic[C]):
+    """A connection on its way, which is closed if nobody wants it any more. Methods block."""
 
-    def __init__(self, connect: Callable[[], Session]) -> None:
+    def __init__(self, connect: Callable[[], C]) -> None:
         self._connect = connect
         self._lock = threading.Lock()
-        self._made: Session | None = None
+        self._made: C | None = None
         self._wanted = True
 
-    def make(self) -> Session:
+    def make(self) -> C:
         """Connect."""
         made = self._connect()
         with self._lock:
@@ -134,7 +143,7 @@ class Connections:
     async def _opened(self) -> Session:
         await self._make_room()
         try:
-            return await self._connecting_or_cancelled()
+            return await self._connecting(partial(open_session, self.server))
         except BaseException:
             self._open -= 1
             raise
@@ -146,22 +155,23 @@ class Connections:
                 if self._database is None:
                     self._database = await self._connecting(partial(open_database, self.server))
             return await self._connecting(partial(open_arrow_session, self._database, self.server))
+        except anyio.get_cancelled_exc_class():
+            self._open -= 1
+            self._database = None  # the attempt that was let go of still uses it
+            raise
         except BaseException:
             self._open -= 1
             raise
 
-    async def _connecting_or_cancelled(self) -> Session:
+    async def _connecting(self, connect: Callable[[], C]) -> C:
         """Connect, and let go at once when this is cancelled: a server that does not answer is waited for in vain."""
-        attempt = Attempt(partial(connecting, self.server, partial(open_session, self.server)))
+        attempt = Attempt(partial(connecting, self.server, connect))
         try:
             return await anyio.to_thread.run_sync(attempt.make, abandon_on_cancel=True, limiter=self.threads)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(attempt.abandon, limiter=self.threads)
             raise
-
-    async def _connecting(self, connect: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(connecting, self.server, connect, limiter=self.threads)
 
     async def _make_room(self) -> None:
         """Count a connection that is about to be opened; where that would be one too many, an idle one goes first:
