@@ -96,8 +96,9 @@ async def test_cancelled_work_is_gone_at_the_server_within_a_second(
             with anyio.move_on_after(delay) as scope:
                 await work(lab)
             assert scope.cancelled_caught
+            # A connection that was on its way is let go of, and may be setting itself up for a moment longer.
+            await anyio.to_thread.run_sync(eventually, lambda: postgres_database.running() == [], 1)
             assert time.monotonic() - started < delay + 1
-            assert postgres_database.running() == []
         await lab.rows(EVENTS)
         assert await lab.warehouse.count_matching(EVENTS, ()) == 0
 
