@@ -49,6 +49,9 @@ ON_DEMAND = ("perf", "chaos")
 EXAMPLES, MANY_EXAMPLES = 50, 500
 """Of each law, as hypothesis makes them: by default, and with --thorough."""
 
+BIGQUERY = "bigquery"
+"""Its emulator takes 60 ms and more for a statement, so `bin/test` leaves its tests to CI, unless it is required."""
+
 FAILED_CHECKS = "RUN_PIPELINE_FAILED_CHECKS"
 """Set by bin/test: the checks that failed before pytest was started."""
 
@@ -94,8 +97,14 @@ def pytest_collection_finish() -> None:
     sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what runs only on demand."""
+    """Mark what asks the emulator of BigQuery, by fixtures and ids; leave out what runs only on demand."""
+    for item in items:
+        names = (item.nodeid, *getattr(item, "fixturenames", ()))
+        needs_nothing = (ROOT / "tests" / "unit") in item.path.parents
+        if not needs_nothing and any(BIGQUERY in name.lower() for name in names):
+            item.add_marker(BIGQUERY)
     left_out = {name for name in ON_DEMAND if not config.getoption(name)}
     kept = [item for item in items if not any(item.get_closest_marker(name) for name in left_out)]
     if len(kept) < len(items):
