@@ -125,7 +125,12 @@ def plans(draw: st.DrawFn) -> list[PlannedJob]:
 def test_queues_keep_their_order_and_limits_and_nobody_waits_for_nothing(
     jobs: list[PlannedJob], queues: dict[str, int], cap: int | None, data: st.DataObject
 ) -> None:
-    seconds = data.draw(st.lists(st.integers(1, 5), min_size=len(jobs), max_size=len(jobs)))
+    seconds: list[float] = data.draw(st.lists(st.integers(1, 5), min_size=len(jobs), max_size=len(jobs)))
+    # Of jobs that end at one moment the slots come free one by one, in any order: who is first in line for both of
+    # them can only be told where no two ends meet. Sums of different powers of two never do.
+    apart = data.draw(st.booleans())
+    if apart:
+        seconds = [length + 2.0 ** -(number + 1) for number, length in enumerate(seconds)]
     ran = run(jobs, seconds, queues, cap)
     for one in ran:
         assert abs(one.queue_ms / 1000 - (one.start - one.ready)) < 1e-6
@@ -146,7 +151,7 @@ def test_queues_keep_their_order_and_limits_and_nobody_waits_for_nothing(
             for one in passed_over:
                 if one.job.spec.queue == other.job.spec.queue:
                     assert other.turn < one.turn, "out of turn in its queue"
-                elif in_use[one.job.spec.queue] < queues[one.job.spec.queue]:
+                elif apart and in_use[one.job.spec.queue] < queues[one.job.spec.queue]:
                     assert other.place < one.place, "out of turn between queues"
 
 
