@@ -365,7 +365,7 @@ def add_checks(repository: Repository, *, failing: str = "") -> None:
 
 
 def test_bin_test_runs_every_check_and_pytest_last(repository: Repository) -> None:
-    """From anywhere, without arguments."""
+    """From anywhere, without arguments: then without the tests of BigQuery, which is said."""
     add_checks(repository)
     done = repository.start(repository.root / "bin/test", cwd=repository.tools)
     assert (done.returncode, done.stderr) == (0, "")
@@ -376,7 +376,9 @@ def test_bin_test_runs_every_check_and_pytest_last(repository: Repository) -> No
         "mypy",
         "lint-imports",
     ]
-    assert lines[4:6] == ["args:-P -m pytest -n 2 --dist worksteal", f"cwd:{repository.root}"]
+    assert "bin/test --require=bigquery runs them" in lines[4]
+    started = "args:-P -m pytest -n 2 --dist worksteal -m not bigquery"
+    assert lines[5:7] == [started, f"cwd:{repository.root}"]
     assert repository.notes()[-1].endswith("--editable .[dev]")
 
 
