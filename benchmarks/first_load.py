@@ -1,10 +1,11 @@
 """The first load: 100,000 events become 700,000 observations through a row transform.
 
     python benchmarks/first_load.py [EVENTS] [--no-growth]
+    python benchmarks/first_load.py --weights
 
 Required: not slower than the plain hand-written script (json.loads a row, lists of dictionaries, one MERGE); aim
 0.7 times it. With `runs_in: process` on two cores: at most 0.65 times our own time with threads. Ten times the events
-at the same peak memory: under 400 MiB, aim 300.
+at the same peak memory: under 400 MiB, aim 300. `--weights`: processes and threads with functions that take longer.
 """
 
 from __future__ import annotations
@@ -24,7 +25,32 @@ from harness import (
     table,
     verdict,
 )
-from scoring_project import CODE, CONFIGS, PROCESS_JOB, fill
+from scoring_project import CODE, CONFIGS, PROCESS_JOB, busier, fill
+
+WEIGHTS_US = (0, 10, 20, 40, 80)
+"""Microseconds that the function computes for each event beyond what it does anyway."""
+
+
+def weights(events: int) -> None:
+    """Print the ratio of processes to threads by what the function computes for a row."""
+    print(f"## Processes to threads, {events:,} events to {events * 7:,} observations; {machine()}\n")
+    print("| more in the function, a row | threads s | processes s | ratio |\n|---|---|---|---|")
+    processes = CONFIGS | {"configs/jobs/score.yaml": PROCESS_JOB}
+    for microseconds in WEIGHTS_US:
+        code = busier(microseconds)
+        with project(CONFIGS, code) as one, project(processes, code) as other:
+            saved = one / "saved.duckdb"
+            fill(saved, scored=0, new=events)
+            both = []
+            for folder in (one, other):
+                (folder / "var").mkdir()
+                put_back = restore(saved, folder / "var" / "warehouse.duckdb")
+                both.append(cli(folder, "-q", "score", before=put_back))
+            threads, fast = both
+            alternate(both, runs=5, warmup=1)
+            print(
+                f"| {microseconds} us | {threads.wall:.2f} | {fast.wall:.2f} | {ratio(fast, threads):.2f} |"
+            )
 
 
 def main() -> None:
@@ -32,6 +58,9 @@ def main() -> None:
     numbers = [argument for argument in sys.argv[1:] if argument.isdigit()]
     events = int(numbers[0]) if numbers else 100_000
     ensure_environment()
+    if "--weights" in sys.argv:
+        weights(events)
+        return
     processes = CONFIGS | {"configs/jobs/score.yaml": PROCESS_JOB}
     with project(CONFIGS, CODE) as folder, project(processes, CODE) as other:
         (folder / "var").mkdir()

@@ -87,6 +87,17 @@ PROCESS_JOB = JOB.replace(
 CONFIGS = {"configs/jobs/score.yaml": JOB, "configs/tables/derived.yaml": TABLES}
 CODE = {"jobs/__init__.py": "", "jobs/scoring.py": FUNCTION}
 
+
+def busier(microseconds: int) -> dict[str, str]:
+    """Return the code of a project whose function computes for so much longer with each event."""
+    first = '    answers = row["answers"]\n'
+    wait = (
+        f"    until = perf_counter() + {microseconds}e-6\n    while perf_counter() < until:\n        pass\n"
+    )
+    function = FUNCTION.replace("\nMEASURES", "\nfrom time import perf_counter\n\nMEASURES", 1)
+    return CODE | ({"jobs/scoring.py": function.replace(first, wait + first)} if microseconds else {})
+
+
 _EVENTS = """
 INSERT INTO derived.measurement_events
 SELECT 'me:' || md5(i::VARCHAR), 'subject-' || (i % 5000), TIMESTAMPTZ '2026-01-01 00:00:00+00' + INTERVAL (i) SECOND,
