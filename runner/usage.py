@@ -11,8 +11,10 @@ from typing import Any
 
 Usage = Mapping[str, Any]
 
-AMOUNTS = ("bytes_processed", "bytes_billed", "slot_ms", "cache_hits")
-"""What can be added up: bytes, bytes, milliseconds of slots, and queries whose answer came from a cache."""
+AMOUNTS = ("bytes_processed", "bytes_billed", "cost", "slot_ms", "cache_hits")
+"""What can be added up: bytes, bytes, money (in the currency of the price in the settings), milliseconds of slots, and
+queries whose answer came from a cache.
+"""
 
 
 def summed(parts: Iterable[Usage | None]) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from runner.cli.amounts import money
 from runner.cli.wording import count, duration, short_id, size
 from runner.events import (
     Event,
@@ -29,7 +30,6 @@ from runner.records import (
     StepTiming,
     WarningInfo,
 )
-from runner.usage import Usage
 
 
 def sentence(event: Event) -> str:
@@ -107,18 +107,6 @@ def rows_text(read: int, written: int) -> str:
     return f"{count(read, 'row')} read, {count(written)} written"
 
 
-def usage_text(usage: Usage) -> str:
-    """Return `3 queries, 1.2 GB processed, 1.2 GB billed, 4.0 s of slots, 1 from the cache`, as far as it is known."""
-    parts = [
-        count(usage["queries"], "query", "queries") if "queries" in usage else "",
-        f"{size(usage['bytes_processed'])} processed" if "bytes_processed" in usage else "",
-        f"{size(usage['bytes_billed'])} billed" if "bytes_billed" in usage else "",
-        f"{duration(usage['slot_ms'])} of slots" if "slot_ms" in usage else "",
-        f"{count(usage['cache_hits'])} from the cache" if usage.get("cache_hits") else "",
-    ]
-    return ", ".join(part for part in parts if part)
-
-
 def error_text(error: ErrorInfo) -> str:
     """Return `step score: function: jobs.x:f raised …`, the step only where there is one."""
     step = f"step {error.step_id}: " if error.step_id else ""
@@ -153,6 +141,8 @@ def result_line(run: PipelineRun, details: str) -> str:
         result += f", {count(warned, 'warning')}"
     if (used := run.warehouse) and "bytes_billed" in used:
         result += f", {size(used['bytes_billed'])} billed"
+    if used and "cost" in used:
+        result += f", cost {money(used['cost'])}"
     if run.regressions:
         result += f"; slower: {slower_text(run.regressions)}"
     return f"run {short_id(run.pipeline_run_id)} {run.pipeline_id}: {result}; details: {details}"

@@ -60,12 +60,14 @@ class Batch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryUsage:
     """What one query or load job of the warehouse used, as far as the engine tells: bytes read and bytes billed,
-    slot milliseconds, and whether the answer came from its cache. `query_id`: the engine's name for it.
+    slot milliseconds, and whether the answer came from its cache. `query_id`: the engine's name for it. `cost`: what
+    the billed bytes cost by the price in the settings, in its currency.
     """
 
     query_id: str
     bytes_processed: int | None = None
     bytes_billed: int | None = None
+    cost: float | None = None
     slot_ms: int | None = None
     cache_hit: bool | None = None
 

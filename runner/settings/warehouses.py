@@ -63,7 +63,8 @@ class BigQuerySettings(_Warehouse):
     credentials. `endpoint` and `storage_endpoint`: another server, such as an emulator, which is then asked without
     credentials.
 
-    `maximum_bytes_billed` refuses a query that would read more; None: no bound. `priority`: `batch` queries wait for
+    `maximum_bytes_billed` refuses a query that would read more; None: no bound. `price_per_tib`: what 2**40 billed
+    bytes cost, in any currency; None: records tell bytes, but no `cost`. `priority`: `batch` queries wait for
     free slots. `query_cache`: an equal query on unchanged tables may be answered without being run again, for nothing.
     `request_timeout`: seconds that one request to the service may take; no query takes so long in one request.
     `storage_api_rows`: results of at least so many rows come over the Storage Read API, where its client
@@ -80,6 +81,7 @@ class BigQuerySettings(_Warehouse):
     staging_dataset: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")] = "ops"
     staging_expiration: Seconds = 86_400.0
     maximum_bytes_billed: Bytes | None = None
+    price_per_tib: Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(no_bool)] | None = None
     priority: Literal["interactive", "batch"] = "interactive"
     query_cache: bool = True
     request_timeout: Seconds = 30.0

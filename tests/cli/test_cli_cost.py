@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from runner.cli.amounts import amount_text, usage_text
 from runner.cli.progress.json_lines import JsonProgress
-from runner.cli.sentences import result_line, usage_text
+from runner.cli.sentences import result_line
 from runner.cli.wording import size
 from runner.events import RunFinished
 from runner.ids import new_ulid
@@ -68,6 +69,18 @@ def test_bytes_as_people_read_them(number: int, text: str) -> None:
 def test_usage_says_what_is_known() -> None:
     assert usage_text(BOTH) == "3 queries, 1.2 GB processed, 1.3 GB billed, 4.1 s of slots, 1 from the cache"
     assert usage_text({"queries": 1}) == "1 query"
+    assert usage_text({"queries": 1, "bytes_billed": 10_485_760, "cost": 10 / 2**20 * 6.25}) == (
+        "1 query, 10.5 MB billed, cost 0.000060"
+    )
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0.0, "0"), (0.00000001, "<0.000001"), (0.000060, "0.000060"), (0.0077, "0.0077"), (0.05, "0.050"), (0.5, "0.50"),
+     (6.25, "6.25"), (1_234.5, "1,234.50")],
+)  # fmt: skip
+def test_small_costs_keep_two_digits(amount: float, text: str) -> None:
+    assert amount_text("cost", amount) == text
 
 
 def test_show_has_columns_for_what_the_warehouse_tells(
@@ -101,6 +114,11 @@ def test_records_as_json_hold_sums_and_ids(billed: str, in_project: InProject, c
 )  # fmt: skip
 def test_the_last_line_of_a_run_tells_what_was_billed(warehouse: dict[str, Any] | None, text: str) -> None:
     assert text in result_line(run_of(warehouse), "run-pipeline show")
+
+
+def test_the_last_line_of_a_run_tells_what_it_cost_where_there_is_a_price() -> None:
+    line = result_line(run_of({**BOTH, "cost": 0.0071}), "run-pipeline show")
+    assert "1.3 GB billed, cost 0.0071; details: " in line
 
 
 @pytest.mark.parametrize("warehouse", [BOTH, None])

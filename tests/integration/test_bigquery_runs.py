@@ -118,19 +118,20 @@ def test_what_queries_cost_is_in_the_record_and_summed(
         JobFault(contains="COMMIT TRANSACTION", figures=LANDING, times=None),
         JobFault(contains="FROM `src`.`numbers`", figures=READING, times=None),
     )
-    first = run(copying, bigquery_project)
+    first = run(copying, bigquery_project, price_per_tib=2**20)  # so that 1 MiB costs 1
     job = job_of(first)
     reading, writing = (step_of(job, name).warehouse for name in ("read", "write"))
     assert reading == {
-        "queries": 1, "bytes_processed": 3_000_000, "bytes_billed": 10_485_760, "slot_ms": 120, "cache_hits": 0,
-        "query_ids": [f"run-pipeline-{first.pipeline_run_id}-{job.run_id}-read-1-1"],
+        "queries": 1, "bytes_processed": 3_000_000, "bytes_billed": 10_485_760, "cost": 10, "slot_ms": 120,
+        "cache_hits": 0, "query_ids": [f"run-pipeline-{first.pipeline_run_id}-{job.run_id}-read-1-1"],
     }  # fmt: skip
     assert writing is not None
     assert (writing["queries"], writing["bytes_processed"], writing["slot_ms"]) == (3, 500_000, 80)
     assert len(set(writing["query_ids"])) == 3
     for told in (job.warehouse, first.warehouse):
         assert told == {
-            "queries": 4, "bytes_processed": 3_500_000, "bytes_billed": 31_457_280, "slot_ms": 200, "cache_hits": 0,
+            "queries": 4, "bytes_processed": 3_500_000, "bytes_billed": 31_457_280, "cost": 30, "slot_ms": 200,
+            "cache_hits": 0,
         }  # fmt: skip
 
     bigquery_project.fail(JobFault(contains="FROM `src`.`numbers`", figures=CACHED, times=None))

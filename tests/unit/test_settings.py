@@ -306,6 +306,10 @@ def test_the_project_is_found_upwards_by_variable_and_last_by_the_script(
             "configs/runner.toml:3:1: warehouse.priority: got 'low'; expected interactive or batch",
         ),
         (
+            '[warehouse]\nkind = "bigquery"\nprice_per_tib = -1',
+            "configs/runner.toml:3:1: warehouse.price_per_tib: -1 is too small; expected at least 0",
+        ),
+        (
             '[warehouse]\nkind = "bigquery"\nmaximum_bytes_billed = 0',
             "configs/runner.toml:3:1: warehouse.maximum_bytes_billed: 0 is too small; expected at least 1",
         ),

@@ -7,23 +7,22 @@ from typing import Any
 
 import click
 
+from runner.cli.amounts import COLUMNS, HEADINGS, amount_text, usage_text
 from runner.cli.completion import RunReference
 from runner.cli.console import BOLD, DIM, RED, YELLOW, Part, Styled
 from runner.cli.escaping import lines
 from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
-from runner.cli.sentences import error_text, rows_text, slower_text, usage_text, warning_text
+from runner.cli.sentences import error_text, rows_text, slower_text, warning_text
 from runner.cli.status import styled_status
 from runner.cli.tables import table
-from runner.cli.wording import count, duration, moment, size
+from runner.cli.wording import count, duration, moment
 from runner.records import PipelineRun, RunRecord, Status, StepTiming
 
 JOB_HEAD = ("job", "status", "queue", "duration", "read", "written")
 STEP_HEAD = ("step", "op", "status", "share", "duration", "in", "out")
 TIMELINE_SCHEMA = "run-pipeline/timeline.v1"
 RUN_KEYS = ("pipeline_run_id", "pipeline_id", "status", "started_at", "completed_at", "max_workers")
-COSTS = {"bytes_processed": "processed", "bytes_billed": "billed", "slot_ms": "slots"}
-"""Columns of steps, where the warehouse tells what its queries used."""
 EXAMPLE = """run-pipeline show
 run-pipeline show last-failed
 run-pipeline show last --gantt
@@ -129,8 +128,8 @@ def _steps(job: RunRecord) -> Iterator[list[Part]]:
     yield [""]
     yield [Styled(job.job_id, BOLD), _indicators(job)]
     total = sum(timing.duration_ms for timing in job.step_timings)
-    costs = [name for name in COSTS if any(name in (timing.warehouse or ()) for timing in job.step_timings)]
-    head = (*STEP_HEAD, *(COSTS[name] for name in costs))
+    costs = [name for name in COLUMNS if any(name in (timing.warehouse or ()) for timing in job.step_timings)]
+    head = (*STEP_HEAD, *(HEADINGS[name] for name in costs))
     rows = [[*_step_row(timing, total), *_costs(timing, costs)] for timing in job.step_timings]
     for line in table(head, rows, right=head[3:]):
         yield ["  ", *line]
@@ -139,8 +138,7 @@ def _steps(job: RunRecord) -> Iterator[list[Part]]:
 def _costs(timing: StepTiming, names: Sequence[str]) -> Iterator[str]:
     """What a step used of the warehouse, where anything of the job did."""
     for name in names:
-        amount = (timing.warehouse or {}).get(name)
-        yield "-" if amount is None else duration(amount) if name == "slot_ms" else size(amount)
+        yield amount_text(name, (timing.warehouse or {}).get(name))
 
 
 def _step_row(timing: StepTiming, total: float) -> list[Part]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli.amounts import COLUMNS, HEADINGS, amount_text, usage_text
 from runner.cli.completion import RunnableName
 from runner.cli.console import BOLD, GREEN, RED, Part, Styled
 from runner.cli.invocation import Invocation
@@ -15,15 +16,13 @@ from runner.cli.options import RunnerCommand
 from runner.cli.period import beginning, period_options
 from runner.cli.prediction import Workers, print_prediction
 from runner.cli.tables import table
-from runner.cli.wording import count, duration, moment, size
+from runner.cli.wording import count, duration, moment
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.operations import stats
-    from runner.usage import Usage
 
 HEAD = ("step", "p50", "p95", "share", "rows/s", "failed", "trend")
-COSTS = {"bytes_processed": "processed", "bytes_billed": "billed", "slot_ms": "slots"}
 DAYS = 30
 EXAMPLE = """run-pipeline stats daily
 run-pipeline stats daily --last 90d -o json
@@ -88,11 +87,11 @@ def lines_of(found: stats.Statistics) -> Iterator[list[Part]]:
     if found.causes:
         yield ["failures    " + ", ".join(f"{cause} {number:,}" for cause, number in found.causes.items())]
     if found.usage:
-        yield [f"warehouse   {_usage(found.usage)} in all"]
+        yield [f"warehouse   {usage_text(found.usage)} in all"]
     if found.partial_work:
         yield [f"left out    the times of {count(found.partial_work, 'run')} that retried or rescored"]
-    costs = [name for name in COSTS if any(name in (part.usage or ()) for part in found.parts)]
-    head = (*HEAD[:-1], *(COSTS[name] for name in costs), HEAD[-1])
+    costs = [name for name in COLUMNS if any(name in (part.usage or ()) for part in found.parts)]
+    head = (*HEAD[:-1], *(HEADINGS[name] for name in costs), HEAD[-1])
     rows = [_row(part, costs) for part in found.parts]
     if rows:
         yield [""]
@@ -110,7 +109,7 @@ def _row(part: stats.Part, costs: list[str]) -> list[Part]:
         _percent(part.share) if part.share else "-",
         "-" if rate is None else f"{rate:,.0f}" if rate >= 100 else f"{rate:,.1f}",
         f"{part.failures:,}" if part.failures else "-",
-        *(_cost(name, usage.get(name)) for name in costs),
+        *(amount_text(name, usage.get(name)) for name in costs),
         _trend(times),
     ]
 
@@ -137,16 +136,6 @@ def _trend(times: stats.Times) -> Part:
         f"{100 * found.change:+.0f} %"
     )
     return Styled(text, RED if found.word == "slower" else GREEN)
-
-
-def _usage(usage: Usage) -> str:
-    parts = [count(usage["queries"], "query", "queries")] if "queries" in usage else []
-    parts += [f"{_cost(name, usage[name])} {word}" for name, word in COSTS.items() if name in usage]
-    return ", ".join(parts)
-
-
-def _cost(name: str, amount: float | None) -> str:
-    return "-" if amount is None else duration(amount) if name == "slot_ms" else size(round(amount))
 
 
 def _percent(part: float) -> str:

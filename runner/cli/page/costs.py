@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from runner.cli.amounts import HEADINGS, amount_text, usage_text
 from runner.cli.page import words
 from runner.cli.page.markup import Html, join, tag
 from runner.cli.page.scale import percent
 from runner.cli.page.strip import FEWEST
 from runner.cli.page.tables import section, table, twin
 from runner.cli.page.view import RunView
-from runner.cli.sentences import usage_text
 from runner.cli.wording import moment, short_id
 from runner.records import PipelineRun, StepTiming
 from runner.usage import Usage
 
-FIRST = ("bytes_billed", "bytes_processed", "slot_ms")
+FIRST = ("cost", "bytes_billed", "bytes_processed", "slot_ms")
 """What is drawn: the first of them that is known."""
 MOST = 12
 
@@ -26,18 +26,18 @@ def costs_section(view: RunView) -> Html:
         return join()
     steps = [(job.job_id, timing) for job in view.run.jobs for timing in job.step_timings if timing.warehouse]
     kind = _drawn(timing.warehouse for _, timing in steps)
-    told = [each for each in words.AMOUNTS if any(each in (timing.warehouse or {}) for _, timing in steps)]
+    told = [each for each in HEADINGS if any(each in (timing.warehouse or {}) for _, timing in steps)]
     ranked = sorted(steps, key=lambda each: _of(each[1].warehouse, kind), reverse=True)
     rows = _rows(
         [(f"{timing.step_id} of {job_id}", timing.warehouse) for job_id, timing in ranked[:MOST]], kind
     )
-    head = ("step", "of job", *(words.AMOUNTS[each] for each in told))
+    head = ("step", "of job", *(HEADINGS[each] for each in told))
     cells = [_cells(job_id, timing, told) for job_id, timing in ranked]
     whole = join(
         table(head, cells, label="What steps used", numbers=head[2:]),
         _runs_table(view.runs, told),
     )
-    said = f"{usage_text(view.run.warehouse)}. Bars: {words.AMOUNTS[kind]}, by step."
+    said = f"{usage_text(view.run.warehouse)}. Bars: {HEADINGS[kind]}, by step."
     return section(
         "Bytes and cost",
         said,
@@ -65,9 +65,9 @@ def _rows(entries: Sequence[tuple[str, Usage | None]], kind: str) -> list[Html]:
             tag(
                 "svg", tag("rect", x=0, y=4, width=percent(_of(usage, kind), most), height=12, class_="cost"),
                 width="100%", height=20, role="img", class_="bar",
-                aria_label=f"{label}: {words.amount(kind, _of(usage, kind))}",
+                aria_label=f"{label}: {amount_text(kind, _of(usage, kind))}",
             ),
-            tag("span", words.amount(kind, (usage or {}).get(kind)), class_="length"), class_="cause-row",
+            tag("span", amount_text(kind, (usage or {}).get(kind)), class_="length"), class_="cause-row",
         )
         for label, usage in entries
     ]  # fmt: skip
@@ -81,32 +81,30 @@ def _before(view: RunView, kind: str) -> Html | None:
         return None
     columns = [
         tag(
-            "rect", tag("title", f"{moment(run.started_at)} {words.amount(kind, value)}"),
+            "rect", tag("title", f"{moment(run.started_at)} {amount_text(kind, value)}"),
             x=percent(number + 0.14, places), width=percent(0.72, places),
             y=f"{48 - 44 * value / most:.2f}", height=f"{44 * value / most:.2f}", class_="cost",
         )
         for number, (run, value) in enumerate(zip(view.runs, values, strict=True))
     ]  # fmt: skip
-    said = f"{words.AMOUNTS[kind]} by run, oldest first: " + ", ".join(
-        words.amount(kind, each) for each in values
-    )
+    said = f"{HEADINGS[kind]} by run, oldest first: " + ", ".join(amount_text(kind, each) for each in values)
     picture = tag("svg", columns, width="100%", height=50, role="img", aria_label=said, class_="spark")
-    return tag("figure", tag("figcaption", f"{words.AMOUNTS[kind]}, run by run"), picture, class_="card wide")
+    return tag("figure", tag("figcaption", f"{HEADINGS[kind]}, run by run"), picture, class_="card wide")
 
 
 def _cells(job_id: str, timing: StepTiming, told: Sequence[str]) -> list[str | Html]:
     usage = timing.warehouse or {}
     return [
-        words.name(timing.step_id), words.name(job_id), *(words.amount(each, usage.get(each)) for each in told)
+        words.name(timing.step_id), words.name(job_id), *(amount_text(each, usage.get(each)) for each in told)
     ]  # fmt: skip
 
 
 def _runs_table(runs: Sequence[PipelineRun], told: Sequence[str]) -> Html:
-    head = ("run", "started", *(words.AMOUNTS[each] for each in told))
+    head = ("run", "started", *(HEADINGS[each] for each in told))
     rows = [
         [
             tag("code", short_id(run.pipeline_run_id)), words.time_of(run.started_at),
-            *(words.amount(each, (run.warehouse or {}).get(each)) for each in told),
+            *(amount_text(each, (run.warehouse or {}).get(each)) for each in told),
         ]
         for run in reversed(runs)
     ]  # fmt: skip

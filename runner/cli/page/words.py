@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from runner.cli.page.markup import Html, tag
-from runner.cli.wording import count, duration, moment, size
+from runner.cli.wording import duration, moment
 from runner.records import Status
 
 MARKS = {
@@ -18,14 +18,6 @@ MARKS = {
     Status.RUNNING: "►",
 }
 """What stands for a status where there is no room for its word."""
-AMOUNTS = {
-    "queries": "queries",
-    "bytes_processed": "processed",
-    "bytes_billed": "billed",
-    "slot_ms": "slots",
-    "cache_hits": "from the cache",
-}
-"""What a warehouse tells of its queries (`runner.usage`), and its heading."""
 
 
 def pill(status: Status) -> Html:
@@ -69,12 +61,3 @@ def against(now: float, usual: float) -> str:
 def share(part: float) -> str:
     """Return a part from 0 to 1 as `62 %`; what is there but rounds to nothing is `<1 %`."""
     return "-" if part <= 0 else "<1 %" if part < 0.005 else f"{100 * part:.0f} %"
-
-
-def amount(kind: str, value: float | None) -> str:
-    """Return one of `AMOUNTS` as people read it."""
-    if value is None:
-        return "-"
-    if kind == "slot_ms":
-        return duration(value)
-    return size(int(value)) if kind.startswith("bytes") else count(int(value))

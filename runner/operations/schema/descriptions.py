@@ -250,6 +250,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "staging_dataset": "The dataset of staging tables.",
         "staging_expiration": "When a staging table expires that no landing has removed.",
         "maximum_bytes_billed": "A query that would bill more bytes is refused.",
+        "price_per_tib": "What 2^40 billed bytes cost, in any currency. Records then tell the cost, too.",
         "priority": "interactive: at once. batch: when slots are free.",
         "query_cache": "An equal query on unchanged tables may be answered from the service's cache, for nothing.",
         "request_timeout": "Of one request to the service; a query is waited for with many.",

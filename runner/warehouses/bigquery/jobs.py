@@ -34,6 +34,8 @@ from runner.warehouses.bigquery.stopping import Stop
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds between two looks at a job: at first so few that a small query is not slowed."""
 DONE = "DONE"
+TIB = 2**40
+"""Bytes of the unit in which on-demand queries are priced (https://cloud.google.com/bigquery/pricing)."""
 
 
 J = TypeVar("J", bound=Any)
@@ -136,7 +138,7 @@ class Jobs:
             milliseconds = (monotonic_ns() - started) / 1e6
             log_statement(ENGINE, statement, duration_ms=milliseconds, rows=rows, query_id=job_id)
         if self.names.scope is not None:
-            self.names.scope.report(usage_of(job))
+            self.names.scope.report(usage_of(job, self.service.settings.price_per_tib))
         if job.error_result:
             self._raise(job, statement)
         self._learn_location(job)
@@ -230,12 +232,14 @@ class Jobs:
         return bigquery.QueryJobConfig(**{name: value for name, value in given.items() if value is not None})
 
 
-def usage_of(job: Any) -> QueryUsage:
+def usage_of(job: Any, price_per_tib: float | None) -> QueryUsage:
     """Return what a job used, as far as the service tells; a load tells nothing, and costs nothing."""
+    billed = getattr(job, "total_bytes_billed", None)
     return QueryUsage(
         query_id=job.job_id,
         bytes_processed=getattr(job, "total_bytes_processed", None),
-        bytes_billed=getattr(job, "total_bytes_billed", None),
+        bytes_billed=billed,
+        cost=None if billed is None or price_per_tib is None else billed / TIB * price_per_tib,
         slot_ms=getattr(job, "slot_millis", None),
         cache_hit=getattr(job, "cache_hit", None),
     )
