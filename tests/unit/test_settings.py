@@ -307,7 +307,7 @@ def test_the_project_is_found_upwards_by_variable_and_last_by_the_script(
         ),
         (
             '[warehouse]\nkind = "bigquery"\nprice_per_tib = -1',
-            "configs/runner.toml:3:1: warehouse.price_per_tib: -1 is too small; expected at least 0",
+            "configs/runner.toml:3:1: warehouse.price_per_tib: -1 is too small; expected at least 0.0",
         ),
         (
             '[warehouse]\nkind = "bigquery"\nmaximum_bytes_billed = 0',
