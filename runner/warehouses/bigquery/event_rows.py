@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -14,15 +15,15 @@ from runner.warehouses.bigquery.jobs import Jobs
 from runner.warehouses.bigquery.parameters import rows_parameter
 
 CHUNK_ROWS = 1_000
-CHUNK_CHARACTERS = 1_000_000
-"""Events of one statement: they travel in its request, which may have 10 MB (docs, "Quotas and limits"), and each of
-the ten values of a row takes some 30 bytes besides its text.
+CHUNK_BYTES = 4_000_000
+"""Events of one statement, at most: they travel in its request, which may have 10 MB (docs, "Quotas and limits"), and
+each of the ten values of a row takes some 30 bytes besides its text.
 """
 
 
 def merge(jobs: Jobs, rows: Sequence[Row]) -> int:
     """Insert those rows whose event id is not there; return how many. Blocks. `payload` may be text or an object."""
-    return sum(_insert(jobs, chunk) for chunk in _chunks(event_rows(rows)))
+    return sum(_insert(jobs, chunk) for chunk in chunks_of(event_rows(rows)))
 
 
 def _insert(jobs: Jobs, rows: list[Row]) -> int:
@@ -54,15 +55,16 @@ def _value(name: str) -> str:
     return f"PARSE_JSON({column}, wide_number_mode=>'round')" if name == "payload" else column
 
 
-def _chunks(rows: list[Row]) -> Iterator[list[Row]]:
+def chunks_of(rows: list[Row]) -> Iterator[list[Row]]:
+    """Yield rows by statement. Their texts count as the request has them: JSON in ASCII, where an emoji has 12 bytes."""
     chunk: list[Row] = []
-    characters = 0
+    total = 0
     for row in rows:
-        size = sum(len(value) for value in row.values() if isinstance(value, str))
-        if chunk and (len(chunk) == CHUNK_ROWS or characters + size > CHUNK_CHARACTERS):
+        size = sum(len(json.dumps(value)) for value in row.values() if isinstance(value, str))
+        if chunk and (len(chunk) == CHUNK_ROWS or total + size > CHUNK_BYTES):
             yield chunk
-            chunk, characters = [], 0
+            chunk, total = [], 0
         chunk.append(row)
-        characters += size
+        total += size
     if chunk:
         yield chunk
