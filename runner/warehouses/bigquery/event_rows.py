@@ -56,7 +56,7 @@ def _value(name: str) -> str:
 
 
 def chunks_of(rows: list[Row]) -> Iterator[list[Row]]:
-    """Yield rows by statement. Their texts count as the request has them: JSON in ASCII, where an emoji has 12 bytes."""
+    """Yield rows by statement. Texts count as the request has them: JSON in ASCII, where an emoji takes 12 bytes."""
     chunk: list[Row] = []
     total = 0
     for row in rows:
