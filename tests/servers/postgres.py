@@ -226,15 +226,18 @@ class PostgresProcess:
         """Stop all its processes (SIGSTOP): the kernel still takes what is sent to it, but nobody answers."""
         assert self._process is not None
         master = psutil.Process(self._process.pid)
-        for process in [master, *master.children(recursive=True)]:
-            process.suspend()
+        master.suspend()  # first: it starts no more of them
+        for process in master.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # ended in this moment
+                process.suspend()
 
     def thaw(self) -> None:
         """Let a frozen server go on."""
         assert self._process is not None
         master = psutil.Process(self._process.pid)
-        for process in [master, *master.children(recursive=True)]:
-            process.resume()
+        for process in [*master.children(recursive=True), master]:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def restart(self, **settings: str) -> None:
         """Stop it if it runs, and start it again on the same port with the same data."""
