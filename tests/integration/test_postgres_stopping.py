@@ -178,6 +178,23 @@ async def test_rows_may_wait_for_slow_steps_longer_than_a_transaction_may_be_idl
         assert len(found) == 100
 
 
+async def test_rows_may_wait_longer_than_the_server_lets_a_transaction_last(
+    tmp_path: Path, postgres_database: PostgresDatabase
+) -> None:
+    """PostgreSQL 17 and later have a limit for that, which a database or a role may set."""
+    name = postgres_database.name
+    postgres_database.fetch(f"ALTER DATABASE {name} SET transaction_timeout = '300ms'")
+    async with open_lab(postgres_database.uri, tmp_path, EVENTS) as lab:
+        await lab.fill(EVENTS, *[(f"e{n}", "x", n, None) for n in range(100)])
+        query = ReadQuery(source=EVENTS, columns=("id",), batch_rows=50)
+        async with lab.warehouse.read(query) as batches:
+            found = []
+            async for batch in batches:
+                found += batch.column(0).to_pylist()
+                await anyio.sleep(0.5)
+        assert len(found) == 100
+
+
 async def test_a_server_that_does_not_answer_is_not_waited_for_when_it_is_cancelled(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # connections are taken by the kernel
         uri = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/x"

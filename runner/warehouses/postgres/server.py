@@ -42,6 +42,14 @@ schema of others in `search_path` nobody's function or operator comes before the
 too, notices after a minute that a client's network has gone silent, and gives up its transaction.
 """
 
+_UNLIMITED = (
+    "CASE WHEN CAST(pg_catalog.current_setting('server_version_num') AS integer) >= 170000 "
+    "THEN pg_catalog.set_config('transaction_timeout', '0', false) END"
+)
+"""From 17 on a server can bound whole transactions, and a read is one for as long as its rows are worked on. Asked in
+the same round trip: only the server knows which version it is, and older ones do not know the setting.
+"""
+
 
 class _Session(Protocol):
     """What is set up, by either driver."""
@@ -91,7 +99,7 @@ class Server:
             "idle_in_transaction_session_timeout": milliseconds(self.settings.idle_in_transaction_timeout),
         }
         calls = [f"pg_catalog.set_config('{name}', :{name}, false)" for name in settings]
-        session.execute(f"SELECT {', '.join(calls)}", settings)
+        session.execute(f"SELECT {', '.join(calls)}, {_UNLIMITED}", settings)
         self._watch_for_the_client(session)
         session.answered = False
 
