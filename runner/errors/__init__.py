@@ -11,6 +11,7 @@
     ├── CheckFailed             rows or a table are not as a check expects             data
     ├── WarehouseError          what a warehouse said                                  query
     │   ├── WarehouseUnavailable                                                       unavailable   retry
+    │   ├── WarehouseTimeLimit  it ended work at a time limit of its own               timeout
     │   ├── WriteConflict                                                              conflict      retry
     │   ├── AuthenticationFailed                                                       auth
     │   │   └── PermissionDenied                                                       auth
@@ -51,6 +52,7 @@ from runner.errors.answers import (
     SourceError,
     SourceUnavailable,
     WarehouseError,
+    WarehouseTimeLimit,
     WarehouseUnavailable,
     WriteConflict,
 )
@@ -85,6 +87,6 @@ __all__ = [
     "DamagedRecord", "DiskFull", "FunctionFailed", "HeldByAnother", "ObjectNotFound", "PermissionDenied",
     "Problem", "QuotaExceeded", "ResourceExhausted", "RunFailed", "RunNotFound", "RunPipelineError",
     "SourceBusy", "SourceDenied", "SourceError", "SourceUnavailable", "TableMismatch", "TimeLimitExceeded",
-    "UncleanCancel", "UsageError", "WarehouseError", "WarehouseUnavailable", "WorkerFailed", "WriteConflict",
-    "category_of", "did_you_mean", "is_retryable", "text_of",
+    "UncleanCancel", "UsageError", "WarehouseError", "WarehouseTimeLimit", "WarehouseUnavailable", "WorkerFailed",
+    "WriteConflict", "category_of", "did_you_mean", "is_retryable", "text_of",
 ]  # fmt: skip

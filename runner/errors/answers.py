@@ -51,6 +51,12 @@ class WarehouseUnavailable(WarehouseError):
     retryable = True
 
 
+class WarehouseTimeLimit(WarehouseError):
+    """The warehouse ended work at a time limit of its own, one that is not in our settings."""
+
+    category = "timeout"
+
+
 class WriteConflict(WarehouseError):
     """Another transaction changed the same rows first; ours was rolled back and can be sent again."""
 

@@ -14,14 +14,20 @@ import anyio.to_thread
 import psycopg
 import pytest
 
-from runner.errors import AuthenticationFailed, ObjectNotFound, WarehouseError, WarehouseUnavailable
+from runner.errors import (
+    AuthenticationFailed,
+    ObjectNotFound,
+    WarehouseError,
+    WarehouseTimeLimit,
+    WarehouseUnavailable,
+)
 from runner.operations.init import init_project
-from runner.ports import WriteTarget
+from runner.ports import ReadQuery, WriteTarget
 from tests.cli.demo_project import DemoProject
 from tests.postgres_lab import open_lab, warehouse_at
 from tests.servers.places import free_port
 from tests.servers.postgres import PostgresDatabase
-from tests.warehouse_lab import EVENTS, batch_of
+from tests.warehouse_lab import EVENTS, batch_of, table
 
 PASSWORD = "correct horse"
 
@@ -135,6 +141,30 @@ async def test_a_table_that_is_gone_meanwhile_is_named(
             await warehouse.count_matching(EVENTS, ())
     assert raised.value.category == "not_found"
     assert isinstance(raised.value.__cause__, psycopg.errors.UndefinedTable)
+
+
+@pytest.mark.asyncio
+async def test_a_transaction_timeout_that_sql_of_the_project_sets_is_told_as_a_timeout(
+    tmp_path: Path, postgres_database: PostgresDatabase
+) -> None:
+    """Through both drivers; afterwards the warehouse goes on, on another connection."""
+    async with open_lab(postgres_database.uri, tmp_path, EVENTS) as lab:
+        bounded = "PERFORM set_config('transaction_timeout', '200ms', false); PERFORM pg_sleep(5); RETURN 1;"
+        for text in (
+            f"CREATE FUNCTION lab.bounded() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN {bounded} END $$",
+            "CREATE VIEW lab.slow AS SELECT n FROM generate_series(lab.bounded(), 1) AS a(n)",
+        ):
+            await anyio.to_thread.run_sync(postgres_database.fetch, text)
+        slow = table("slow", n="int64").model_copy(update={"managed": False})
+        with pytest.raises(WarehouseTimeLimit) as short:
+            await lab.warehouse.count_matching(slow, ())
+        with pytest.raises(WarehouseTimeLimit) as streamed:
+            await lab.read(ReadQuery(source=slow, columns=("n",)))
+        for raised in (short, streamed):
+            assert raised.value.category == "timeout"
+            assert "transaction timeout" in raised.value.message
+            assert "longer than the transaction_timeout that a statement in it has set" in str(raised.value)
+        assert await lab.warehouse.count_matching(EVENTS, ()) == 0
 
 
 @pytest.mark.asyncio

@@ -15,6 +15,7 @@ from runner.errors import (
     QuotaExceeded,
     ResourceExhausted,
     WarehouseError,
+    WarehouseTimeLimit,
     WarehouseUnavailable,
     WriteConflict,
     category_of,
@@ -27,6 +28,7 @@ from runner.errors import (
     [
         (WarehouseError, "query", False, ExitCode.FAILED),
         (WarehouseUnavailable, "unavailable", True, ExitCode.COULD_NOT_TELL),
+        (WarehouseTimeLimit, "timeout", False, ExitCode.RUN_TIMEOUT),
         (WriteConflict, "conflict", True, ExitCode.FAILED),
         (AuthenticationFailed, "auth", False, ExitCode.COULD_NOT_TELL),
         (PermissionDenied, "auth", False, ExitCode.COULD_NOT_TELL),

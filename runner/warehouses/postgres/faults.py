@@ -19,6 +19,7 @@ from runner.errors import (
     ResourceExhausted,
     RunPipelineError,
     WarehouseError,
+    WarehouseTimeLimit,
     WarehouseUnavailable,
     WriteConflict,
 )
@@ -32,6 +33,7 @@ DRIVER_ERRORS = (psycopg.Error, adbc_driver_manager.Error, OSError, pa.ArrowExce
 CANCELLED = "57014"
 NOT_AS_DECLARED = "the table is not as declared; run-pipeline plan shows the differences"
 POOLED = "a pooler between here and the server must pool sessions, not transactions"
+BOUNDED = "the transaction took longer than the transaction_timeout that a statement in it has set"
 NOT_CONVERTED = "a value of the table does not convert to its declared type"
 _STATEMENT_LENGTH = 500
 _LINE = re.compile(r"^[^\W\d]+ (\d+): ", re.MULTILINE)
@@ -46,6 +48,7 @@ _CLASSES: tuple[tuple[tuple[str, ...], type[WarehouseError], str], ...] = (
     ),
     (("53",), ResourceExhausted, ""),
     (("57P01", "57P02", "57P03", "57P05", "25P03", "58030", "08"), WarehouseUnavailable, ""),
+    (("25P04",), WarehouseTimeLimit, BOUNDED),
     (("28",), AuthenticationFailed, ""),
     (("42501",), PermissionDenied, "GRANT it to the role that [warehouse] connects as"),
     (("3D000",), ObjectNotFound, "create the database, or name another one in [warehouse]"),
@@ -55,8 +58,9 @@ _CLASSES: tuple[tuple[tuple[str, ...], type[WarehouseError], str], ...] = (
     (("22P02", "22003", "22007", "22008"), WarehouseError, NOT_CONVERTED),
 )
 """SQLSTATEs, or their classes (the first two characters); the first that fits counts. 23505: two transactions inserted
-the same key. 25P03: the server has ended a transaction in which nothing happened for too long. 58030: it cannot read
-or write its files. 26000: a statement was prepared on another connection of the server's.
+the same key. 25P03: the server has ended a transaction in which nothing happened for too long. 25P04: one that took too
+long, which can only be where the project's SQL sets that limit. 58030: it cannot read or write its files. 26000: a
+statement was prepared on another connection of the server's.
 """
 
 
@@ -82,7 +86,7 @@ def is_lost(error: BaseException) -> bool:
     """Tell whether the connection is gone, or never was: an error that the server did not put into words."""
     state = sqlstate(error)
     if state:
-        return state.startswith("08") or state in ("57P01", "57P02", "57P03", "57P05", "25P03")
+        return state.startswith("08") or state in ("57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
     if isinstance(error, adbc_driver_manager.Error):
         return isinstance(error, adbc_driver_manager.OperationalError)
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError)
