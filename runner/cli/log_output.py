@@ -18,6 +18,8 @@ from runner.cli.console import DIM, RED, YELLOW, Styled
 if TYPE_CHECKING:
     from runner.cli.invocation import Invocation
 
+_LEVELS = {-2: logging.ERROR, -1: logging.WARNING, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+"""What is told of, by how often -v was said less how often -q: quiet keeps warnings, those of events, too."""
 _STYLES = {logging.WARNING: YELLOW, logging.ERROR: RED, logging.CRITICAL: RED}
 
 
@@ -31,9 +33,7 @@ def captured_output(invocation: Invocation) -> Iterator[None]:
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
-    root.setLevel(
-        {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(invocation.verbosity, logging.DEBUG)
-    )
+    root.setLevel(_LEVELS[max(-2, min(2, invocation.verbosity))])
     printed = PrintedLines(lambda line: say_printed(invocation, line))
     logging.captureWarnings(True)
     try:

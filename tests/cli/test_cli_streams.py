@@ -56,6 +56,15 @@ def test_quiet_leaves_only_the_result(loaded: DemoProject) -> None:
     assert len(done.stdout.splitlines()) == 1
 
 
+def test_quiet_leaves_warnings_that_are_logged_and_twice_quiet_only_errors(loaded: DemoProject) -> None:
+    loaded.add_job("chatty", PRINTING)
+
+    assert "warning: demo_jobs: logged for " in loaded.run("chatty", "-q").stderr
+    again = loaded.run("chatty", "-qq").stderr
+    assert "printed by a function" in again
+    assert "logged for " not in again
+
+
 def test_what_functions_print_and_log_never_reaches_stdout(loaded: DemoProject) -> None:
     loaded.add_job("chatty", PRINTING)
 
