@@ -74,10 +74,12 @@ def _reasons(
             yield run_id, "latest"
         elif succeeded:
             yield run_id, "compared"
-        elif store.is_alive(run_id):
-            yield run_id, "alive"
         else:
-            yield run_id, ""
+            try:
+                alive = store.is_alive(run_id)
+            except RunNotFound:  # somebody else has removed it meanwhile
+                continue
+            yield run_id, "alive" if alive else ""
 
 
 def _succeeded(store: FileRunStore, run_id: str) -> bool:

@@ -25,11 +25,15 @@ _FAILED = (Status.FAILURE, Status.PARTIAL, Status.CRASHED)
 
 
 class FileRunStore:
-    """Runs below one folder. Holds nothing open; any number of processes may read and write at once."""
+    """Runs below one folder. Holds nothing open; any number of processes may read and write at once.
+
+    Where it has seen a run it looks first: a day may have ten thousand of them, too many to list again for each.
+    """
 
     def __init__(self, runs_dir: Path) -> None:
         """Use `runs_dir`, which need not exist before the first `create`."""
         self._root = Path(runs_dir)
+        self._seen: dict[str, Path] = {}
 
     def create(self, run_id: str, name: str, started_at: datetime) -> FileRunWriter:
         """Make the folder of a new run and lock it as alive.
@@ -99,8 +103,11 @@ class FileRunStore:
             yield id_of(path), name_of(path)
 
     def one(self, run_id: str, *, jobs: bool) -> PipelineRun | None:
-        """Return a run as `scan` would yield it; None for one that has not begun. Raises `RunNotFound`."""
-        return (whole if jobs else listed)(self._find(run_id))
+        """Return a run as `scan` would yield it; None for one that has not begun, or is gone since it was listed."""
+        try:
+            return (whole if jobs else listed)(self._find(run_id))
+        except RunNotFound:
+            return None
 
     def step_times(
         self, name: str, *, before: str, of: Collection[StepKey] | None = None
@@ -168,12 +175,17 @@ class FileRunStore:
 
     def _find(self, run_id: str) -> Path:
         """Return the folder of a run. Its id tells the day, unless the clock was set between the two."""
+        seen = self._seen.get(run_id)
+        if seen is not None and is_folder(seen):
+            return seen
+        self._seen.pop(run_id, None)
         if is_ulid(run_id):
             start = folder_name(run_id, "")
             for day in (day_of(time_of(run_id)), *_names(self._root)):
                 for name in _names(self._root / day):
                     if name.startswith(start):
-                        return self._root / day / name
+                        self._seen[run_id] = self._root / day / name
+                        return self._seen[run_id]
         raise RunNotFound(run_id)
 
     def _folders(self, since: datetime | None = None) -> Iterator[Path]:
@@ -188,7 +200,8 @@ class FileRunStore:
                 if is_ulid(name[:26]) and name[26:27] == "-":
                     if since and ulid_ms(name[:26]) < first_ms:
                         break
-                    yield self._root / day / name
+                    path = self._seen[name[:26]] = self._root / day / name
+                    yield path
 
 
 def _names(path: Path) -> list[str]:

@@ -19,26 +19,33 @@ seed = importlib.import_module("benchmarks.seed_runs").seed
 
 REPORT = """
 import sys
-opened = []
+opened, listed = [], []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+sys.addaudithook(lambda event, args: listed.append(args[0]) if event == "os.listdir" else None)
 from runner.cli import main
 code = main(sys.argv[1:])
 print("opened:", sum(name == "run.json" for name in opened), sum(name == "events.jsonl" for name in opened),
-      file=sys.stderr)
+      sum("runs" in str(name) for name in listed), file=sys.stderr)
 sys.exit(code)
 """
 
 
 def opened(project: DemoProject, *words: str) -> tuple[int, int]:
     """How many summaries and event files a command opens."""
+    summaries, events, _ = looked_at(project, *words)
+    return summaries, events
+
+
+def looked_at(project: DemoProject, *words: str) -> tuple[int, int, int]:
+    """The same, and how often it lists a folder of runs."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", REPORT, *words],
         cwd=project.folder, env=environment({}), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stderr.splitlines() if line.startswith("opened:"))
-    summaries, events = line.split()[1:]
-    return int(summaries), int(events)
+    summaries, events, listings = map(int, line.split()[1:])
+    return summaries, events, listings
 
 
 def test_what_is_asked_for_is_read_and_nothing_else(project: DemoProject) -> None:
@@ -52,6 +59,15 @@ def test_what_is_asked_for_is_read_and_nothing_else(project: DemoProject) -> Non
     assert opened(project, "stats", "shop", "--runs", "5") == (5, 0)
     assert opened(project, "show", "last", "--gantt") == (2, 0)
     assert opened(project, "prune", "--keep", "1d", "--keep-runs", "2", "--dry-run")[0] < 20
+
+
+def test_folders_are_listed_once_not_for_each_run(project: DemoProject) -> None:
+    """A day may have ten thousand runs: to list it again for each of them takes a minute."""
+    seed(project.folder / "var" / "runs", 75, now=utc_now())
+
+    assert looked_at(project, "prune", "--keep", "1d", "--dry-run")[2] < 12
+    assert looked_at(project, "prune", "--keep", "1d", "--keep-runs", "0", "--yes")[2] < 30
+    assert looked_at(project, "report", "shop", "-o", "shop.html")[2] < 16
 
 
 @pytest.mark.perf

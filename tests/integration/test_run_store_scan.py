@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import RunNotFound
 from runner.fold import fold_run
 from runner.records import ErrorInfo, Status
 from runner.run_store import FileRunStore
@@ -86,3 +87,31 @@ def test_a_time_is_where_runs_begin(
 ) -> None:
     found = [run.started_at - START for run in store.scan(since=since, name=name)]
     assert found == [timedelta(hours=number) for number in hours]
+
+
+def test_a_run_that_was_removed_meanwhile_is_none_and_the_list_goes_on(tmp_path: Path) -> None:
+    """Whoever lists runs may be overtaken by `prune`."""
+    store = FileRunStore(tmp_path)
+    for hours in range(3):
+        put(store, hours)
+    listing = store.ids()
+    newest, _ = next(listing)
+    removed, _ = list(FileRunStore(tmp_path).ids())[1]
+    FileRunStore(tmp_path).remove(removed)
+
+    seen = [newest, *(run_id for run_id, _ in listing)]
+    found = [store.one(run_id, jobs=False) for run_id in seen]
+
+    assert [run.pipeline_run_id if run else None for run in found] == [seen[0], None, seen[2]]
+    with pytest.raises(RunNotFound):
+        store.load(removed)
+
+
+def test_a_run_that_is_found_where_it_was_seen_may_have_moved(tmp_path: Path) -> None:
+    """A folder of a day that was put elsewhere and back under another day is found all the same."""
+    store = FileRunStore(tmp_path)
+    path = put(store, 0)
+    ((run_id, _),) = store.ids()
+    path.parent.rename(tmp_path / "2026-02-13")
+
+    assert store.path(run_id) == tmp_path / "2026-02-13" / path.name
