@@ -71,6 +71,25 @@ def test_before_the_first_run_nothing_is_made(project: DemoProject) -> None:
     assert not (project.folder / "var" / "warehouse.duckdb").exists()
 
 
+def test_a_warehouse_that_is_asked_for_by_name_answers_or_fails(project: DemoProject) -> None:
+    """The files are no answer then, and to ask makes no database."""
+    import duckdb
+
+    warehouse = project.folder / "var" / "warehouse.duckdb"
+    put(project, run_history("hello"), "hello")
+    missing = project.run("events", "--from", "warehouse")
+    assert missing.returncode == 2
+    assert f"there is no {warehouse}" in missing.stderr
+    assert not warehouse.exists()
+
+    duckdb.connect(str(warehouse)).close()
+    empty = project.run("events", "--from", "warehouse")
+    assert empty.returncode == 2
+    assert "has no ops.event_log yet" in empty.stderr
+    assert (missing.stdout, empty.stdout) == ("", "")
+    assert len(events(project)[0]) > 0
+
+
 def test_what_is_not_in_the_warehouse_yet_is_counted(loaded: DemoProject) -> None:
     history = run_history("hello")
     put(loaded, history, "hello")

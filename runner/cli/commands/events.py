@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HEAD = ("time", "run", "component", "type", "status", "error")
 DAYS = 7
+ELSEWHERE = "--from files reads the run store"
 EXAMPLE = """run-pipeline events --type incremental.ineffective --last 30d
 run-pipeline events --run last-failed
 run-pipeline events --type pipeline.finished --limit 10 -o json"""
@@ -73,14 +74,16 @@ def command(
 
 
 def _asked(invocation: Invocation, wanted: WantedEvents, *, needed: bool) -> list[EventRow] | None:
-    """What the warehouse has; None where it cannot be asked. Raises for that if it is `needed`."""
-    from runner.errors import RunPipelineError
+    """What the warehouse has; None where it cannot be asked, or has no events. Raises for both if it is `needed`."""
+    from runner.errors import RunPipelineError, UsageError
     from runner.event_log import pending_runs
     from runner.operations.events import from_warehouse
     from runner.pipeline_runner.places import outbox_dir
 
     settings = invocation.settings
-    if settings.warehouse.kind == "duckdb" and not settings.warehouse_path.exists() and not needed:
+    if settings.warehouse.kind == "duckdb" and not settings.warehouse_path.exists():
+        if needed:
+            raise UsageError(f"there is no {settings.warehouse_path}", hint=ELSEWHERE)
         return None  # to open it would make it
 
     async def ask(pipelines: PipelineRunner) -> list[EventRow] | None:
@@ -95,6 +98,8 @@ def _asked(invocation: Invocation, wanted: WantedEvents, *, needed: bool) -> lis
             raise
         invocation.console.say(f"the warehouse cannot be asked: {error}")
         return None
+    if rows is None and needed:
+        raise UsageError("the warehouse has no ops.event_log yet", hint=ELSEWHERE)
     if rows is not None:
         waiting = len(pending_runs(outbox_dir(settings)))
         late = f"; those of {count(waiting, 'run')} are not there yet" if waiting else ""
