@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from runner.analysis.regression import RunTimes, StepKey
-from runner.errors import RunNotFound, UsageError
+from runner.errors import RunNotFound, UsageError, did_you_mean
 from runner.events import Event
 from runner.files import Folder, follow, is_folder
 from runner.ids import is_ulid, ulid_ms
@@ -54,19 +54,24 @@ class FileRunStore:
         return StoredRun(self._find(run_id)).run()
 
     def resolve(self, reference: str) -> str:
-        """Turn an id, a unique beginning of one, `last` or `last-failed` into a run id.
+        """Turn an id, a unique beginning of one, `last`, `last-failed` or a name into a run id.
 
-        `last-failed` is the newest that failed in part or as a whole or crashed (not: was cancelled).
+        `last-failed` is the newest that failed in part or as a whole or crashed (not: was cancelled). The name of a
+        pipeline or job stands for its newest run.
         Raises `RunNotFound`, and `UsageError` that names the runs that an ambiguous beginning fits.
         """
         if reference == "last":
             return self._newest(None)
         if reference == "last-failed":
             return self._newest(_FAILED)
+        folders = list(self._folders())
+        if newest := next((path for path in folders if name_of(path) == reference), None):
+            return id_of(newest)
         prefix = reference.upper()
-        found = [path for path in self._folders() if prefix and path.name.startswith(prefix)]
+        found = [path for path in folders if prefix and path.name.startswith(prefix)]
         if not found:
-            raise RunNotFound(reference, hint="run-pipeline runs lists them")
+            near = did_you_mean(reference, {name_of(path) for path in folders})
+            raise RunNotFound(reference, hint=near or "run-pipeline runs lists them")
         if len(found) > 1:
             names = ", ".join(path.name for path in found[:5]) + (", …" if len(found) > 5 else "")
             raise UsageError(f"{reference!r} fits {len(found)} runs: {names}", hint="give more of the id")
@@ -191,8 +196,8 @@ class FileRunStore:
     def _folders(self, since: datetime | None = None) -> Iterator[Path]:
         """The folders of all runs, newest first; `since`: of those whose id was made then or later."""
         # Within a day, ids are in the order of time; the day is that of the start, which may be that of the next.
-        first_day = day_of(since - timedelta(days=1)) if since else ""
-        first_ms = int(since.timestamp() * 1000) if since else 0
+        first_ms = max(0, int(since.timestamp() * 1000)) if since else 0  # no id is older than 1970
+        first_day = day_of(since - timedelta(days=1)) if since and first_ms else ""
         for day in _names(self._root):
             if day < first_day:
                 return

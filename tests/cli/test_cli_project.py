@@ -280,6 +280,7 @@ def test_rescore_asks_on_a_terminal(answer: str, code: int, loaded: DemoProject)
         (["hello", "--set", "peoplecsv=x"], "did you mean 'people_csv'?"),
         (["hello", "--as-of", "2026-02-12T06:00:00"], "has no UTC offset"),
         (["hello", "--as-of", "yesterday"], "expected for example 2026-02-12"),
+        (["hello", "--as-of", "0001-01-01T00:00:00+05:00"], "expected for example 2026-02-12"),
         (["hello", "--max-workers", "0"], "--max-workers"),
     ],
 )

@@ -115,3 +115,10 @@ def test_a_run_that_is_found_where_it_was_seen_may_have_moved(tmp_path: Path) ->
     path.parent.rename(tmp_path / "2026-02-13")
 
     assert store.path(run_id) == tmp_path / "2026-02-13" / path.name
+
+
+@pytest.mark.parametrize("since", [datetime.min.replace(tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC), START])
+def test_all_runs_are_since_the_beginning_of_time(since: datetime, tmp_path: Path) -> None:
+    store = FileRunStore(tmp_path)
+    put(store, 0)
+    assert len(list(store.scan(since=since))) == 1

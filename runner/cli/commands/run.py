@@ -39,7 +39,7 @@ class AsOf(click.ParamType[datetime]):
             if len(value) == len("2026-02-12"):
                 return datetime.combine(date.fromisoformat(value), time(), UTC)
             return parse_utc(value)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             self.fail(f"{error}; expected for example 2026-02-12 or 2026-02-12T06:00:00Z", param, ctx)
 
 
