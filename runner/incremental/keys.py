@@ -3,6 +3,8 @@
 A single string key is its own text; another single key is its canonical text (timestamps as RFC 3339 in UTC with
 microseconds, numerics with nine decimals, bytes in upper-case hex); a composite key is the list of its
 parts' texts, as JSON has it but for control characters, which stay as they are. A key with a NULL part has no text.
+
+Of float64 and json engines write other texts than Python (PostgreSQL's 1.0 is "1"), so the loader takes no such keys.
 """
 
 from __future__ import annotations

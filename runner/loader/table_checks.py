@@ -26,6 +26,9 @@ from runner.specs import (
     WriteSpec,
 )
 
+KEYED = ("string", "int64", "numeric", "bool", "timestamp", "date", "bytes")
+"""Types of incremental keys: those whose text is one and the same in Python and in each engine's SQL."""
+
 _TIMES = ("timestamp", "date")
 _SHOWN_NAMES = 12
 
@@ -148,10 +151,8 @@ class TableChecks:
         if len(source_keys) == len(target_keys) == len(spec.source_key):
             for number, (ours, theirs) in enumerate(zip(source_keys, target_keys, strict=True)):
                 self._same_type(self._item((*path, "target_key"), number), ours, theirs)
-        for name, keys in (("source_key", source_keys), ("target_key", target_keys)):
-            for column in keys:
-                if column.type == "json":
-                    self._add((*path, name), f"{column.name!r} is json, which cannot be a key")
+        self._keys((*path, "source_key"), spec.source_key, source_keys)
+        self._keys((*path, "target_key"), spec.target_key, target_keys)
         self._key_texts(path, spec, [*source_keys, *target_keys])
         stamps = [
             column
@@ -166,6 +167,14 @@ class TableChecks:
             self._same_type((*path, "target_ts"), stamps[0], stamps[1])
         if spec.lookback:
             self._lookback((*path, "lookback"), spec.lookback, source, target)
+
+    def _keys(self, path: Path, names: Sequence[str], columns: Iterable[ColumnSpec]) -> None:
+        """Refuse types whose keys cannot be remembered: their text is not the same in Python and in each engine."""
+        for column in columns:
+            if column.type not in KEYED:
+                place = self._item(path, names.index(column.name))
+                message = f"{column.name!r} is {column.type}, which cannot be a key"
+                self._add(place, message, expected=f"a column of type {', '.join(KEYED[:-1])} or {KEYED[-1]}")
 
     def _lookback(
         self, path: Path, lookback: Lookback, source: TableSpec | None, target: TableSpec | None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -104,17 +105,39 @@ async def test_keys_without_a_result_are_remembered_and_not_read_again(open_lab:
         assert (counts.new, counts.present, counts.remembered) == (0, 1, 2)
 
 
-async def test_a_refused_row_is_found_by_its_key_also_of_the_first_years(open_lab: OpenLab) -> None:
+KEYS: dict[str, list[Any]] = {
+    "string": ["", "a", "A", 'a"b', "\\", "é", "e\u0301", " a ", "line\nend"],
+    "int64": [0, -1, 2**63 - 1, -(2**63)],
+    "numeric": [
+        Decimal(text) for text in ("0", "1.5", "-0.000000001", "12345678901234567890123456789.123456789", "1E+3")
+    ],
+    "bool": [True, False],
+    "timestamp": [
+        datetime(1, 1, 1, tzinfo=UTC), datetime(999, 12, 31, 23, 59, 59, 5, tzinfo=UTC), STAMP,
+        datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    ],
+    "date": [date(1, 1, 1), date(999, 12, 31), date(2026, 2, 12), date(9999, 12, 31)],
+    "bytes": [b"", b"\x00\xff", b"abc"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("declared", KEYS)
+async def test_a_refused_row_is_found_by_its_key_of_whatever_type(
+    open_lab: OpenLab, declared: str, request: pytest.FixtureRequest
+) -> None:
     """The text of a key is made in Python for the row and in SQL for the key that was read."""
-    source, spec = table("days", ["at"], at="timestamp!"), table("by_day", ["at"], at="timestamp!")
-    times = [datetime(1, 1, 1, tzinfo=UTC), datetime(999, 12, 31, 23, 59, 59, 5, tzinfo=UTC), STAMP]
-    read = incremental(spec, source_key="at", target_key="at")
+    values = KEYS[declared]
+    source, spec = table("keyed", ["k"], k=declared), table("by_key", ["k"], k=declared)
+    read = incremental(spec, source_key="k", target_key="k")
     async with open_lab(source, spec) as lab:
-        await lab.fill(source, *((time,) for time in times))
-        bad = [key_text([time], ["timestamp"]) or "" for time in times]
-        await lab.process(read, times, bad=bad, source=source)
-        assert await lab.warehouse.count_quarantined("job") == 3
-        assert await lab.new(read, source) == []
+        if (lab.name, declared) == ("bigquery", "numeric"):
+            reason = "the emulator's FORMAT makes a double of a NUMERIC"
+            request.applymarker(pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason))
+        await lab.fill(source, *((value,) for value in values))
+        bad = [key_text([value], [declared]) or "" for value in values]
+        await lab.process(read, values, bad=bad, source=source)
+        assert await lab.warehouse.count_quarantined("job") == len(values)
+        assert await lab.read(ReadQuery(source=source, columns=("k",), incremental=read)) == []
 
 
 async def test_remember_empty_can_be_switched_off_but_quarantine_is_always_remembered(

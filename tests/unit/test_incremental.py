@@ -99,7 +99,6 @@ text = st.text(st.characters(codec="utf-8"), max_size=20)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "string": text,
     "int64": st.integers(-(2**63), 2**63 - 1),
-    "float64": st.floats(allow_nan=False, width=64),
     "numeric": st.decimals(-(10**28), 10**28, places=9, allow_nan=False),
     "bool": st.booleans(),
     "timestamp": st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)),  # noqa: DTZ001
