@@ -48,25 +48,28 @@ class RunnableName(click.ParamType[str]):
 
 
 class RunReference(click.ParamType[str]):
-    """A run: `last`, `last-failed`, an id, or the beginning of one. Any text passes: the run store knows better."""
+    """A run: `last`, `last-failed`, an id, the beginning of one, or the name of a pipeline or job, whose last run is
+    meant. Any text passes: the run store knows better.
+    """
 
     name = "run"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Return the words for the newest runs, and their ids, newest first."""
+        """Return the words for the newest runs, and their ids, newest first; then names."""
         from click.shell_completion import CompletionItem
 
-        del param
+        names = RunnableName().shell_complete(ctx, param, incomplete)
         words = [("last", "the newest run"), ("last-failed", "the newest that failed")]
         project = _project(ctx)
         runs = latest_runs(project) if project else []
-        return [
+        found = [
             CompletionItem(value, help=text)
             for value, text in (*words, *runs)
             if value.startswith(incomplete) or (incomplete and value.startswith(incomplete.upper()))
         ]
+        return [*found, *names]
 
 
 class StepName(click.ParamType[str]):

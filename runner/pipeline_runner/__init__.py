@@ -210,10 +210,10 @@ class PipelineRunner:
     ) -> PipelineRun | None:
         """Run what a run owes: its jobs that failed, crashed, were cancelled or skipped, and nothing else.
 
-        `reference` is an id, the beginning of one, `last` or `last-failed`. The jobs run in the order that their
-        pipeline has now, with the parameters (`params` win) and the logical time of that run; the other arguments
-        are those of `run`. Returns the record of a run of its own, whose `retry_of` names the other; None when
-        nothing is owed.
+        `reference` is an id, the beginning of one, `last`, `last-failed`, or the name of a pipeline or job, whose
+        newest run is meant. The jobs run in the order that their pipeline has now, with the parameters (`params` win)
+        and the logical time of that run; the other arguments are those of `run`. Returns the record of a run of its
+        own, whose `retry_of` names the other; None when nothing is owed.
 
         Raises what `run` raises, `RunNotFound`, `DamagedRecord`, and `HeldByAnother` while that run has not ended.
         """

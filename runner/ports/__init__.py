@@ -325,7 +325,7 @@ class RunStore(Protocol):
         """Return the run, rebuilt from its events when its summary is missing or older. Raises `RunNotFound`."""
 
     def resolve(self, reference: str) -> str:
-        """Turn an id, a unique prefix, `last` or `last-failed` into a run id. Raises `RunNotFound`."""
+        """Turn an id, a unique prefix, `last`, `last-failed` or a name into a run id. Raises `RunNotFound`."""
 
     def latest(self, *, limit: int | None = None, name: str | None = None) -> Sequence[PipelineRun]:
         """Return runs without their jobs, newest first.

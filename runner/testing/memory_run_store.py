@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from runner.errors import RunNotFound, UsageError
+from runner.errors import RunNotFound, UsageError, did_you_mean
 from runner.events import Event
 from runner.fold import fold_run
 from runner.ids import is_ulid
@@ -37,7 +37,7 @@ class MemoryRunStore:
         return self._find(run_id).load()
 
     def resolve(self, reference: str) -> str:
-        """Turn an id, a unique beginning, `last` or `last-failed` into a run id.
+        """Turn an id, a unique beginning, `last`, `last-failed` or a name (its newest run) into a run id.
 
         Raises `RunNotFound`, `UsageError`.
         """
@@ -46,9 +46,12 @@ class MemoryRunStore:
                 if reference == "last" or run.status in _FAILED:
                     return run.pipeline_run_id
             raise RunNotFound(reference)
+        if newest := next((writer for writer in self._newest() if writer.name == reference), None):
+            return newest.run_id
         found = [run_id for run_id in self._runs if reference and run_id.startswith(reference.upper())]
         if not found:
-            raise RunNotFound(reference)
+            near = did_you_mean(reference, {writer.name for writer in self._runs.values()})
+            raise RunNotFound(reference, hint=near or "run-pipeline runs lists them")
         if len(found) > 1:
             raise UsageError(f"{reference!r} fits {len(found)} runs: {', '.join(found)}")
         return found[0]

@@ -160,6 +160,7 @@ def offered(project: DemoProject, words: str, **env: str) -> list[str]:
         ("run-pipeline completion ", ["bash", "zsh", "fish"]),
         ("run-pipeline schema t", ["tables"]),
         ("run-pipeline report hel", ["hello"]),
+        ("run-pipeline show gre", ["greet_people"]),
         ("run-pipeline report last-", ["last-failed\tthe newest that failed"]),
     ],
 )
@@ -173,7 +174,8 @@ def test_runs_are_offered_newest_first_wherever_the_state_is(loaded: DemoProject
     found = offered(loaded, "run-pipeline logs ", RUN_PIPELINE_STATE_DIR=str(tmp_path / "elsewhere"))
 
     assert [line.partition("\t")[0] for line in found[:2]] == ["last", "last-failed"]
-    assert [line.partition("\t")[2] for line in found[2:]] == ["hello"]
+    assert found[2].partition("\t")[2] == "hello"
+    assert found[3:] == ["hello", "greet_people", "load_people"]
 
 
 @pytest.mark.parametrize("text", ["params: {", "params: [a]", "[]", "params: {a: 1}"])

@@ -103,6 +103,18 @@ def bad(good: str, project: DemoProject) -> str:
     )
 
 
+def test_a_run_is_also_known_by_its_name(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    for name in ("daily", "ingest"):
+        put_run(project, name, record(new_ulid(), "load", Status.SUCCESS), status=Status.SUCCESS)
+
+    assert in_project("show", "daily") == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(" daily")
+    assert in_project("logs", "dayly") == 2
+    assert capsys.readouterr().err == "error: no run 'dayly' in the run store (did you mean 'daily'?)\n"
+
+
 def test_show_names_run_jobs_steps_shares_and_indicators(
     good: str, in_project: InProject, capsys: Captured
 ) -> None:

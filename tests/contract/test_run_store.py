@@ -140,7 +140,7 @@ def test_runs_are_listed_newest_first(store: RunStore) -> None:
 
 
 def test_references_are_resolved(store: RunStore) -> None:
-    """An id, the unique beginning of one in either case, and two words."""
+    """An id, the unique beginning of one in either case, two words, and the name of a pipeline or job."""
     failed = keep(store, run_history(failing=["intake", "scores"], started_at=AT))
     fine = keep(store, run_history(started_at=AT + timedelta(hours=1)))
     assert store.resolve(fine) == fine
@@ -152,6 +152,17 @@ def test_references_are_resolved(store: RunStore) -> None:
     with pytest.raises(UsageError, match=f"fits 2 runs.*{fine}") as ambiguous:
         store.resolve(fine[: unique - 1])
     assert failed in str(ambiguous.value)
+
+
+def test_a_name_is_its_newest_run_and_one_that_is_near_is_named(store: RunStore) -> None:
+    keep(store, run_history(name="daily", started_at=AT))
+    daily = keep(store, run_history(name="daily", started_at=AT + timedelta(hours=1)))
+    keep(store, run_history(name="ingest", started_at=AT + timedelta(hours=2)))
+    assert store.resolve("daily") == daily
+    with pytest.raises(RunNotFound, match=r"no run 'dayly' in the run store \(did you mean 'daily'\?\)"):
+        store.resolve("dayly")
+    with pytest.raises(RunNotFound, match="run-pipeline runs lists them"):
+        store.resolve("01ZZ")
 
 
 @pytest.mark.parametrize(

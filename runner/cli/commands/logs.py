@@ -74,8 +74,9 @@ def command(
 ) -> None:
     """Print the events of a run, also as they happen.
 
-    RUN is an id, the beginning of one, `last` or `last-failed`. Times are UTC. With -o json or jsonl: the
-    events themselves. With -f those that are there, and then each as it happens, until the run is over.
+    RUN is an id, the beginning of one, `last` (the default), `last-failed`, or the name of a pipeline or job, whose
+    last run is meant. Times are UTC. With -o json or jsonl: the events themselves. With -f those that are there, and
+    then each as it happens, until the run is over.
     """
     if follow and invocation.output == "json":
         raise click.UsageError("an array has an end only when the run has: with -f take -o jsonl")

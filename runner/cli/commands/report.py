@@ -12,8 +12,6 @@ from runner.cli.options import RunnerCommand
 from runner.cli.page.reading import LAST
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from runner.cli.page.markup import Html
 
 EXAMPLE = """run-pipeline report
@@ -22,21 +20,8 @@ run-pipeline report last-failed -o failed.html
 run-pipeline report 01KH4SATJ0 --runs 100 -o - > run.html"""
 
 
-class RunOrName(RunReference):
-    """A run, or the name of a pipeline or job. Any text passes: the run store knows better."""
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Return runs, and then names."""
-        from runner.cli.completion import RunnableName
-
-        names = RunnableName().shell_complete(ctx, param, incomplete)
-        return [*super().shell_complete(ctx, param, incomplete), *names]
-
-
 @click.command(name="report", cls=RunnerCommand, example=EXAMPLE)
-@click.argument("run", metavar="[RUN|NAME]", type=RunOrName(), default="last")
+@click.argument("run", type=RunReference(), default="last")
 @click.option("-o", "--output", "file", type=click.Path(dir_okay=False, allow_dash=True), default="report.html",
               show_default=True, help="The file to write; - is stdout. One that is there is replaced.")  # fmt: skip
 @click.option("--runs", type=click.IntRange(min=1, max=1000), default=LAST, show_default=True, metavar="N",
@@ -45,8 +30,8 @@ class RunOrName(RunReference):
 def command(invocation: Invocation, run: str, file: str, runs: int) -> None:
     """Write one HTML file that tells of a run and those before it.
 
-    RUN is an id, the beginning of one, `last` (the default) or `last-failed`; NAME stands for the last run of a
-    pipeline or job. The file needs nothing but itself: no network, no scripts. It has the last runs side by side, the
+    RUN is an id, the beginning of one, `last` (the default), `last-failed`, or the name of a pipeline or job, whose
+    last run is meant. The file needs nothing but itself: no network, no scripts. It has the last runs side by side, the
     timeline with waits and the critical path, each step over time, failures by cause, and what the warehouse billed.
     Reads the run store only, also while the run goes on.
     """
@@ -57,7 +42,7 @@ def command(invocation: Invocation, run: str, file: str, runs: int) -> None:
     from runner.clock import utc_now
 
     reading = Reading(invocation.store)
-    found = reading.run(reading.run_id_of(run))
+    found = reading.run(invocation.store.resolve(run))
     before = reading.before(found, last=runs)
     now = utc_now()
     with redacting(invocation.console.redact):

@@ -36,10 +36,10 @@ def command(
 ) -> int:
     """Run again the jobs of a run that did not succeed.
 
-    RUN is an id, the beginning of one, `last` or `last-failed`; without one it is `last`. Jobs that
-    failed, crashed, were cancelled or skipped are run, and nothing else: what succeeded counts as done.
-    Parameters and logical time are those of the run; order and steps are those that the project has now.
-    It is a run of its own, whose record names the one that it retries.
+    RUN is an id, the beginning of one, `last` (the default), `last-failed`, or the name of a pipeline or job, whose
+    last run is meant. Jobs that failed, crashed, were cancelled or skipped are run, and nothing else: what succeeded
+    counts as done. Parameters and logical time are those of the run; order and steps are those that the project has
+    now. It is a run of its own, whose record names the one that it retries.
     """
     given = parameters(settings)
     store = invocation.store

@@ -36,9 +36,10 @@ run-pipeline show 01KH4SATJ0 -o json"""
 def command(invocation: Invocation, run: str, gantt: bool) -> None:
     """Show one run: its jobs, steps, times and errors.
 
-    RUN is an id, the beginning of one, `last` or `last-failed`. Reads the run store only, also while the run
-    goes on. `share` is a step's part of its job's time. With --gantt and -o json: where each bar begins and ends, in
-    milliseconds from the start of the run, and the segments of the critical path.
+    RUN is an id, the beginning of one, `last` (the default), `last-failed`, or the name of a pipeline or job, whose
+    last run is meant. Reads the run store only, also while the run goes on. `share` is a step's part of its job's time.
+    With --gantt and -o json: where each bar begins and ends, in milliseconds from the start of the run, and the
+    segments of the critical path.
     """
     store = invocation.store
     found = store.load(store.resolve(run))
