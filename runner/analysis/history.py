@@ -21,12 +21,14 @@ SeriesKey = tuple[str, str]
 class Point:
     """One job or step in one run. `rows`: what it read or wrote, else what went through it.
 
-    `share`: the part (0 to 1) of the run that it took on the critical path; 0 for what is not on it.
+    `whole`: it succeeded, and so did its job: steps work in turn, and one may have been stopped early by the failure of
+    another. `share`: the part (0 to 1) of the run that it took on the critical path; 0 for what is not on it.
     """
 
     run_id: str
     at: datetime
     status: Status
+    whole: bool
     duration_ms: float
     rows: int
     queue_ms: float = 0
@@ -36,19 +38,18 @@ class Point:
 
 @dataclass(slots=True)
 class History:
-    """All that is known of one job or step, oldest first."""
+    """All that is known of one job or step, oldest first. `runs`: how many runs were looked at, also without it."""
 
     job_id: str
     step_id: str = ""
     op: str = ""
     points: list[Point] = field(default_factory=list)
+    runs: int = 0
 
     @property
     def successes(self) -> list[Point]:
         """The points whose time can be compared: those of what was done, as a whole."""
-        return [
-            point for point in self.points if point.status is Status.SUCCESS or point.status is Status.PARTIAL
-        ]
+        return [point for point in self.points if point.whole]
 
     @property
     def durations(self) -> list[float]:
@@ -72,8 +73,10 @@ class History:
 
     @property
     def share(self) -> float:
-        """The mean part (0 to 1) of the runs' time that it took on their critical paths."""
-        return sum(point.share for point in self.points) / len(self.points) if self.points else 0.0
+        """The mean part (0 to 1) of the runs' time that it took on their critical paths; runs without it count, too:
+        what has another name by now holds up no run.
+        """
+        return sum(point.share for point in self.points) / self.runs if self.runs else 0.0
 
 
 def histories(runs: Iterable[PipelineRun]) -> dict[SeriesKey, History]:
@@ -82,11 +85,17 @@ def histories(runs: Iterable[PipelineRun]) -> dict[SeriesKey, History]:
     Jobs stand in the order in which they first occur, each before its steps. Jobs that were skipped left nothing.
     """
     found: dict[SeriesKey, History] = {}
+    number = 0
     for run in runs:
+        begun = [job for job in run.jobs if job.started_at is not None]
+        if not begun:
+            continue  # it has no critical path
+        number += 1
         shares = critical_path(run).shares()
-        for job in run.jobs:
-            if job.started_at is not None:
-                _add(found, run, job, shares.get(job.job_id, 0.0))
+        for job in begun:
+            _add(found, run, job, shares.get(job.job_id, 0.0))
+    for history in found.values():
+        history.runs = number
     return _jobs_first(found)
 
 
@@ -98,6 +107,7 @@ def _add(found: dict[SeriesKey, History], run: PipelineRun, job: RunRecord, shar
             at=run.started_at,
             # With errors, a part of its commits failed: it did not do all of its work.
             status=Status.FAILURE if job.status is Status.PARTIAL and job.errors else job.status,
+            whole=job.has_landed,
             duration_ms=job.duration_ms,
             rows=job.rows_written or job.rows_read,
             queue_ms=job.queue_ms,
@@ -108,20 +118,21 @@ def _add(found: dict[SeriesKey, History], run: PipelineRun, job: RunRecord, shar
     total = sum(timing.duration_ms for timing in job.step_timings)
     for timing in job.step_timings:
         part = share * timing.duration_ms / total if total > 0 else 0.0
-        _add_step(found, run, job.job_id, timing, part)
+        _add_step(found, run, job, timing, part)
 
 
 def _add_step(
-    found: dict[SeriesKey, History], run: PipelineRun, job_id: str, timing: StepTiming, share: float
+    found: dict[SeriesKey, History], run: PipelineRun, job: RunRecord, timing: StepTiming, share: float
 ) -> None:
-    key = (job_id, timing.step_id)
-    history = found.setdefault(key, History(job_id, timing.step_id, timing.op))
+    key = (job.job_id, timing.step_id)
+    history = found.setdefault(key, History(job.job_id, timing.step_id, timing.op))
     history.op = timing.op  # as it is now, should it have been another
     history.points.append(
         Point(
             run_id=run.pipeline_run_id,
             at=run.started_at,
             status=timing.status,
+            whole=job.has_landed and timing.status in (Status.SUCCESS, Status.PARTIAL),
             duration_ms=timing.duration_ms,
             rows=rows_of(timing),
             share=share,

@@ -167,6 +167,35 @@ def test_a_history_tells_what_can_be_compared() -> None:
     assert failure_causes([good, bad]) == {"quota": 1}
 
 
+def test_a_share_is_of_all_runs_also_of_those_that_had_another_name_for_it() -> None:
+    """A step that was renamed after one of four runs is no bottleneck of all four."""
+
+    def run(number: int, step_id: str) -> PipelineRun:
+        jobs = [TimedJob(job_id="a", steps={step_id: 900.0, "write": 100.0})]
+        return run_of(timed_history("a", jobs, started_at=START + timedelta(days=number)))
+
+    found = histories([run(0, "old"), *(run(number, "new") for number in range(1, 4))])
+    assert found["a", "old"].share == pytest.approx(0.9 / 4)
+    assert found["a", "new"].share == pytest.approx(0.9 * 3 / 4)
+    assert found["a", ""].share == pytest.approx(1)
+
+
+def test_steps_of_a_job_that_failed_are_not_compared() -> None:
+    """What the first of a hundred batches took, before another step failed, is not what reading takes."""
+    error = ErrorInfo(category="function", message="no")
+    good = TimedJob(job_id="a", steps={"read": 100.0, "score": 900.0})
+    bad = TimedJob(job_id="a", steps={"read": 1.0, "score": 9.0}, error=error)
+    runs = [
+        run_of(timed_history("a", [job], started_at=START + timedelta(days=number)))
+        for number, job in enumerate((good, bad))
+    ]
+    found = histories(runs)
+
+    assert found["a", "read"].durations == [100]
+    assert [point.status for point in found["a", "read"].points] == [Status.SUCCESS, Status.SUCCESS]
+    assert found["a", "score"].durations == [900]
+
+
 def test_a_single_slow_run_is_no_trend() -> None:
     assert trend([100.0] * 20 + [500.0]).word == "steady"
     assert trend([100.0, 200.0] * 2).word == "unknown"

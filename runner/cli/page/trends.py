@@ -104,11 +104,10 @@ def _sparkline(history: History, trend: Trend, points: Sequence[Point | None]) -
     def height(ms: float) -> float:
         return FLOOR - (ROOM * ms / longest if longest > 0 else 0)
 
-    good = {id(point) for point in history.successes}
     line = " ".join(
         f"{100 * (place + 0.5) / number:.3f},{height(point.duration_ms):.2f}"
         for place, point in enumerate(points)
-        if point and id(point) in good
+        if point and point.whole
     )
     curve = tag(
         "svg", tag("polyline", points=line, class_="line", vector_effect="non-scaling-stroke"),
@@ -125,7 +124,7 @@ def _sparkline(history: History, trend: Trend, points: Sequence[Point | None]) -
         curve,
         _change_line(history, trend, points),
         [
-            _dot(point, percent(place + 0.5, number), height(point.duration_ms), good=id(point) in good)
+            _dot(point, percent(place + 0.5, number), height(point.duration_ms))
             for place, point in enumerate(points)
             if point
         ],
@@ -142,17 +141,17 @@ def _change_line(history: History, trend: Trend, points: Sequence[Point | None])
     return tag("line", x1=x, x2=x, y1=4, y2=FLOOR, class_="since")
 
 
-def _dot(point: Point, x: str, y: float, *, good: bool) -> Html:
+def _dot(point: Point, x: str, y: float) -> Html:
+    # A step that went well in a job that did not has perhaps done a part of its work only.
+    status = Status.PARTIAL if point.status is Status.SUCCESS and not point.whole else point.status
     said = tag(
         "title",
-        f"{moment(point.at)} {point.status.value} {duration(point.duration_ms)}, {count(point.rows, 'row')}",
+        f"{moment(point.at)} {status.value} {duration(point.duration_ms)}, {count(point.rows, 'row')}",
     )
-    if good:
+    if point.whole:
         return tag("circle", said, cx=x, cy=f"{y:.2f}", r=2.2, class_="dot")
-    mark = words.MARKS[point.status if point.status is not Status.SUCCESS else Status.FAILURE]
-    return tag(
-        "text", said, mark, x=x, y=f"{y + 4:.2f}", text_anchor="middle", class_=f"mark {point.status.value}"
-    )
+    mark = words.MARKS[status]
+    return tag("text", said, mark, x=x, y=f"{y + 4:.2f}", text_anchor="middle", class_=f"mark {status.value}")
 
 
 def _row(history: History, trend: Trend) -> list[str | Html]:

@@ -75,7 +75,7 @@ def view_of(run: PipelineRun, before: Sequence[PipelineRun], *, now: datetime) -
         runs=(*before, run),
         bars=bars,
         path=critical_path(run, bars),
-        series={key: _joined(earlier.get(key), own.get(key)) for key in {**earlier, **own}},
+        series=_joined(earlier, own),
         own=own,
         usual=usual,
         usual_run_ms=median(lengths) if lengths else None,
@@ -83,8 +83,14 @@ def view_of(run: PipelineRun, before: Sequence[PipelineRun], *, now: datetime) -
     )
 
 
-def _joined(earlier: History | None, own: History | None) -> History:
-    """One history out of two parts, of which one may be missing."""
-    parts = [part for part in (earlier, own) if part]
-    points = [point for part in parts for point in part.points]
-    return History(parts[-1].job_id, parts[-1].step_id, parts[-1].op, points)
+def _joined(
+    earlier: Mapping[SeriesKey, History], own: Mapping[SeriesKey, History]
+) -> Mapping[SeriesKey, History]:
+    """The histories of all runs out of those of the runs before and of the last one."""
+    runs = sum(next((history.runs for history in part.values()), 0) for part in (earlier, own))
+    joined = {}
+    for key in {**earlier, **own}:
+        parts = [part[key] for part in (earlier, own) if key in part]
+        points = [point for part in parts for point in part.points]
+        joined[key] = History(*key, parts[-1].op, points, runs)
+    return joined
