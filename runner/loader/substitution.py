@@ -24,7 +24,7 @@ class Missing:
 
 
 def substitute(document: Document, values: Mapping[str, Any], report: Report) -> set[str]:
-    """Replace every `{param: NAME}` below `steps`, `queue` and the other keys of a job, in place.
+    """Replace every `{param: NAME}` below `steps`, `queue` and the other keys of a job but names, in place.
 
     `values` are the job's parameters by name (a `Missing` for one without a value). Names that are not
     declared go into the report. Returns the names that were used.
@@ -42,11 +42,20 @@ def _walk(
             _replace(document, node, path, values, used, report)
             return
         for key, child in node.value.items():
-            if path or key != "params":
+            if not _is_written_out(path, key):
                 _walk(document, child, (*path, key), values, used, report)
     elif isinstance(node.value, list):
         for index, child in enumerate(node.value):
             _walk(document, child, (*path, index), values, used, report)
+
+
+def _is_written_out(path: Path, key: str) -> bool:
+    """Tell whether no parameter can stand there: names of the job and its steps, what a step does, and the parameters
+    themselves.
+    """
+    if not path:
+        return key in ("job_id", "params")
+    return len(path) == 2 and path[0] == "steps" and key in ("step_id", "op")
 
 
 def _replace(

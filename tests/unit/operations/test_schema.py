@@ -53,6 +53,7 @@ REFUSED = frozenset(
             "file_name_is_no_id",
             "filter_op_without_quotes",
             "first_step_takes_rows",
+            "id_of_a_parameter",
             "id_that_leaves_its_folder",
         ),
         *("identify_that_does_not_fit", "job_twice_in_a_stage", "left_anti_without_times", "missing_key"),
