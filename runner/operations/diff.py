@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.analysis.history import rows_of
+from runner.errors import UsageError
 from runner.records import PipelineRun, RunRecord, Status, StepTiming
+from runner.run_store import FileRunStore
 
 DIFF_SCHEMA = "run-pipeline/diff.v1"
 
@@ -96,6 +98,31 @@ class Difference:
             "ratio": self.run.ratio,
             "parts": [part.to_dict() for part in parts],
         }
+
+
+def pair(store: FileRunStore, before: str | None, after: str | None) -> tuple[PipelineRun, PipelineRun]:
+    """Return the two runs that are meant by up to two references. With one, it is the last run of the same name that is
+    compared with it; where that is itself, and without any (the last run), the success before it.
+
+    Raises `RunNotFound`, `UsageError`, `DamagedRecord`.
+    """
+    first = store.load(store.resolve(before or "last"))
+    second = store.load(store.resolve(after or first.pipeline_id))
+    if after is None and first.pipeline_run_id == second.pipeline_run_id:
+        first = store.load(_success_before(store, second))
+    return first, second
+
+
+def _success_before(store: FileRunStore, run: PipelineRun) -> str:
+    """Return the id of the newest run of the same name before one that succeeded, and did all of its work."""
+    for each in store.scan(name=run.pipeline_id, status=Status.SUCCESS):
+        if each.pipeline_run_id < run.pipeline_run_id and not each.retry_of and not each.rescore:
+            return each.pipeline_run_id
+    raise UsageError(
+        f"no run of {run.pipeline_id!r} has succeeded before {run.pipeline_run_id},"
+        " with which it could be compared",
+        hint="run-pipeline diff RUN RUN compares any two",
+    )
 
 
 def compare(before: PipelineRun, after: PipelineRun) -> Difference:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from runner.events import RunStarted
 from runner.records import ErrorInfo
 from runner.testing.timed_history import TimedJob, timed_history
 from tests.cli.demo_project import DemoProject
@@ -66,7 +68,7 @@ def test_the_greatest_change_comes_first(
     ]
 
 
-def test_the_second_run_is_the_last_one(
+def test_the_second_run_is_the_last_one_of_its_name(
     two: tuple[str, str], in_project: InProject, capsys: Captured
 ) -> None:
     assert in_project("diff", two[0], "-o", "json") == 0
@@ -81,12 +83,48 @@ def test_the_second_run_is_the_last_one(
     assert (fresh["before"], fresh["ratio"], fresh["change"]) == (None, None, "new")
 
 
+def test_without_a_word_the_last_run_is_compared_with_the_success_before_it(
+    two: tuple[str, str], project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    """Not with a run of another name, nor with one that did a part of the work."""
+    jobs = [TimedJob(job_id="load", steps={"fetch": 1.0})]
+    put(project, timed_history("load", jobs, started_at=NOW - timedelta(minutes=30)), name="load")
+    begun, *rest = timed_history("daily", jobs, started_at=NOW - timedelta(minutes=20))
+    assert isinstance(begun, RunStarted)
+    put(project, [replace(begun, retry_of=two[1]), *rest])
+    last = put(project, timed_history("daily", jobs, started_at=NOW - timedelta(minutes=10)))
+    put(project, timed_history("load", jobs, started_at=NOW), name="load")
+
+    for words in (("daily",), (last,), (last, "-q")):
+        assert in_project("diff", *words, "-o", "json") == 0
+        data = json.loads(capsys.readouterr().out)
+        assert (data["before"]["pipeline_run_id"], data["after"]["pipeline_run_id"]) == (two[0], last)
+    assert in_project("diff", "-o", "json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert {data["before"]["pipeline_id"], data["after"]["pipeline_id"]} == {"load"}
+
+
+def test_where_nothing_succeeded_before_it_asks_for_two_runs(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    only = put(
+        project, timed_history("daily", [TimedJob(job_id="load", steps={"fetch": 1.0})], started_at=NOW)
+    )
+    assert in_project("diff") == 2
+    assert capsys.readouterr().err == (
+        f"error: no run of 'daily' has succeeded before {only}, with which it could be compared"
+        " (run-pipeline diff RUN RUN compares any two)\n"
+    )
+
+
 def test_a_run_beside_itself_has_no_change(
     two: tuple[str, str], in_project: InProject, capsys: Captured
 ) -> None:
     assert in_project("diff", two[1], two[1], "-o", "json") == 0
     parts = json.loads(capsys.readouterr().out)["parts"]
     assert {part["delta_ms"] for part in parts} == {0}
+    assert in_project("diff", two[1], two[1]) == 0
+    assert "this is one run, twice" in capsys.readouterr().out
 
 
 def test_runs_of_other_names_can_be_compared_and_it_is_said(

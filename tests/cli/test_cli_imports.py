@@ -73,7 +73,8 @@ def test_what_reads_yaml_loads_no_engine(words: list[str], project: DemoProject)
 @pytest.mark.parametrize(
     "words",
     [
-        ["runs"], ["show"], ["show", "--gantt"], ["logs"], ["stats", "hello"], ["diff", "last"], ["timers"], ["report"],
+        ["runs"], ["show"], ["show", "--gantt"], ["logs"], ["stats", "hello"], ["diff", "last", "last"],
+        ["timers"], ["report"],
     ],
 )  # fmt: skip
 def test_what_looks_at_runs_never_touches_the_warehouse(words: list[str], loaded: DemoProject) -> None:

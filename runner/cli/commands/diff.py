@@ -13,36 +13,37 @@ from runner.cli.invocation import Invocation
 from runner.cli.options import RunnerCommand
 from runner.cli.tables import table
 from runner.cli.wording import count, duration, moment
+from runner.records import PipelineRun, Status
 
 if TYPE_CHECKING:
     from runner.operations.diff import Change, Difference
-    from runner.records import PipelineRun
 
 HEAD = ("step", "before", "after", "change", "", "rows", "status")
 NOISE = 0.1
 """A smaller change of a duration is not colored: runs differ by as much for no reason."""
 NOISE_MS = 5.0
 """Nor is one of less than this; and as a part of next to nothing it says nothing."""
-EXAMPLE = """run-pipeline diff 01KH4SATJ0
-run-pipeline diff 01KH4SATJ0 01KH50W3QA
-run-pipeline diff 01KH4SATJ0 last -o json"""
+EXAMPLE = """run-pipeline diff
+run-pipeline diff daily
+run-pipeline diff 01KH4SATJ0
+run-pipeline diff 01KH4SATJ0 01KH50W3QA -o json"""
 
 
 @click.command(name="diff", cls=RunnerCommand, example=EXAMPLE)
-@click.argument("before", metavar="RUN", type=RunReference())
-@click.argument("after", metavar="[RUN]", type=RunReference(), default="last")
+@click.argument("before", metavar="[RUN]", type=RunReference(), required=False)
+@click.argument("after", metavar="[RUN]", type=RunReference(), required=False)
 @click.pass_obj
-def command(invocation: Invocation, before: str, after: str) -> None:
+def command(invocation: Invocation, before: str | None, after: str | None) -> None:
     """Set two runs side by side, the greatest change first.
 
-    Each RUN is an id, the beginning of one, `last` or `last-failed`; without a second one the first is compared with
-    the last. A step that handled another number of rows may well take another time: rows stand beside it. Reads the run
-    store only.
+    Each RUN is an id, the beginning of one, `last`, `last-failed`, or the name of a pipeline or job, whose last run is
+    meant. One alone is compared with the last run of its name; and the last one, which needs no word, with the success
+    before it. A step that handled another number of rows may well take another time: rows stand beside it. Reads the
+    run store only.
     """
-    from runner.operations.diff import compare
+    from runner.operations.diff import compare, pair
 
-    store = invocation.store
-    found = compare(store.load(store.resolve(before)), store.load(store.resolve(after)))
+    found = compare(*pair(invocation.store, before, after))
     if invocation.output != "table":
         invocation.console.json(found.to_dict(), indent=2 if invocation.output == "json" else None)
         return
@@ -56,6 +57,8 @@ def lines_of(found: Difference) -> Iterator[list[Part]]:
         yield [name.ljust(8), *_run(run)]
     change = found.run
     yield ["change  ", _delta(change), " ", _ratio(change)]
+    if found.before.pipeline_run_id == found.after.pipeline_run_id:
+        yield [Styled("this is one run, twice", YELLOW)]
     if found.before.pipeline_id != found.after.pipeline_id:
         yield [Styled("these are runs of different names", YELLOW)]
     rows = [_row(each) for job, steps in found.jobs for each in (job, *steps)]
@@ -67,7 +70,8 @@ def lines_of(found: Difference) -> Iterator[list[Part]]:
 def _run(run: PipelineRun) -> Iterator[Part]:
     workers = f", at most {count(run.max_workers, 'worker')}" if run.max_workers else ""
     yield Styled(run.pipeline_run_id, BOLD)
-    yield f" {run.pipeline_id}: {run.status} in {duration(run.duration_ms)}{workers}, {moment(run.started_at)}"
+    so_far = "for" if run.status is Status.RUNNING else "in"
+    yield f" {run.pipeline_id}: {run.status} {so_far} {duration(run.duration_ms)}{workers}, {moment(run.started_at)}"
 
 
 def _row(change: Change) -> list[Part]:
