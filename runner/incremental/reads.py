@@ -20,8 +20,16 @@ from runner.sql import Dialect, Parameters, conditions
 
 
 def query_columns(query: ReadQuery) -> tuple[str, ...]:
-    """Return the columns that a read brings: those asked for, then the missing key columns and `source_ts`."""
+    """Return the columns that a read brings: those asked for, then the missing key columns and `source_ts`.
+
+    Raises `ConfigurationError` where that is none: engines do not agree on rows without columns.
+    """
     if query.incremental is None:
+        if not query.columns:
+            problem = Problem(
+                path=str(query.source.ref), message="a read of no column", expected="at least one column"
+            )
+            raise ConfigurationError([problem])
         return query.columns
     spec = query.incremental.spec
     needed = (*spec.source_key, *((spec.source_ts,) if spec.source_ts else ()))
@@ -36,7 +44,7 @@ def read_statement(
     then only keys and numbers go through the joins, and the other columns are read for what is new (1M/7M rows and
     a limit of 160 MB: 0.4 s of CPU instead of 1.5 s, since whole rows do not fit into the join).
 
-    Raises `ConfigurationError` when a filter's value or the pair of keys does not fit.
+    Raises `ConfigurationError` when a filter's value or the pair of keys does not fit, or no column is asked for.
     """
     parameters = Parameters(dialect)
     columns = dialect.columns(query_columns(query), "s")

@@ -124,7 +124,8 @@ class ReadQuery:
     """A read: columns of one table, conditions, and perhaps only the rows that are new.
 
     `columns` are the columns that the step asks for; with `incremental` the key columns (and `source_ts`) that are
-    missing there are appended by `runner.incremental.query_columns`, since the landing needs them.
+    missing there are appended by `runner.incremental.query_columns`, since the landing needs them. A read of no column
+    at all is refused (`ConfigurationError`): how many rows there are is asked with `Warehouse.count_matching`.
     `batch_rows` bounds a batch (engines may break earlier).
     """
 

@@ -182,6 +182,18 @@ async def test_a_read_that_is_left_early_leaves_nothing_open(open_lab: OpenLab) 
         assert await lab.warehouse.count_matching(EVENTS, ()) == 5000
 
 
+async def test_a_read_of_no_column_is_refused(open_lab: OpenLab) -> None:
+    """Some engines take such a query and bring no row, others do not understand it."""
+    async with open_lab(EVENTS) as lab:
+        await lab.fill(EVENTS, *ROWS)
+        query = ReadQuery(source=EVENTS, columns=())
+        with pytest.raises(ConfigurationError, match=r"lab\.events: a read of no column; expected at least"):
+            await lab.read(query)
+        with pytest.raises(ConfigurationError, match="of no column"):
+            lab.warehouse.statement(query)
+        assert await lab.warehouse.count_matching(EVENTS, ()) == len(ROWS)
+
+
 BAD_VALUES = [
     ("n", "three"), ("n", 2**63), ("n", 1.5), ("n", True), ("ts", "2026-02-12"), ("ts", "2026-02-12T06:00:00"),
     ("binding", 7), ("nowhere", "x"),
