@@ -30,9 +30,10 @@ class Totals(NamedTuple):
 class PipelineRun:
     """One execution of a pipeline, or of a single job (a run of one). `jobs` is in the order of the plan.
 
-    `duration_ms` is the run itself; `setup_ms` is what came before it: reading and checking files, opening the
-    warehouse, looking at its tables. `params` are the parameters that it was given, as texts. `retry_of` is the run
-    that it retries. `rescore`: it took rows of its targets as absent. `notify`: people may be told how it ended.
+    `duration_ms` is the run itself (`until`: of one that goes on); `setup_ms` is what came before it: reading and
+    checking files, opening the warehouse, looking at its tables. `params` are the parameters that it was given, as
+    texts. `retry_of` is the run that it retries. `rescore`: it took rows of its targets as absent. `notify`: people may
+    be told how it ended.
     `trace_id` is 32 hex digits ("" in records of old versions). `peak_memory_bytes` is the most memory that its process
     held, or its largest worker process if that held more; None where it is not known. `regressions` are the steps that
     got slower, the most first.
@@ -92,6 +93,20 @@ class PipelineRun:
             self, jobs=(), barriers={}, totals=Totals(self.rows_read, self.rows_written, self.warehouse)
         )
 
+    def until(self, now: datetime) -> Self:
+        """Return a run that goes on, and its running jobs, as long as they have taken up to `now` (aware UTC): what
+        their events tell of it ends with the last of them.
+        """
+        if self.status is not Status.RUNNING:
+            return self
+        jobs = tuple(
+            replace(job, duration_ms=_longer(job.duration_ms, job.started_at, now))
+            if job.status is Status.RUNNING and job.started_at is not None
+            else job
+            for job in self.jobs
+        )
+        return replace(self, duration_ms=_longer(self.duration_ms, self.started_at, now), jobs=jobs)
+
     def raise_for_status(self) -> Self:
         """Return the run if it succeeded; raise `RunFailed` if anything in it failed or it was cancelled."""
         if self.status is not Status.SUCCESS:
@@ -147,6 +162,11 @@ class PipelineRun:
         known["jobs"] = tuple(RunRecord.from_dict(job) for job in known.get("jobs", ()))
         known["barriers"] = {name: tuple(ids) for name, ids in known.get("barriers", {}).items()}
         return cls(**known)
+
+
+def _longer(duration_ms: float, since: datetime, now: datetime) -> float:
+    """Milliseconds from one time to another; never less than is known: the clock may have been set back."""
+    return max(duration_ms, round((now - since).total_seconds() * 1000, 3))
 
 
 def run_status(jobs: Sequence[RunRecord]) -> Status:

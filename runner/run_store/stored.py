@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.clock import utc_now
 from runner.errors import DamagedRecord, RunNotFound
 from runner.events import Event, UnknownEvent, from_dict
 from runner.files import Folder, is_locked, read_all
@@ -119,7 +120,7 @@ class StoredRun:
             name=name_of(self.path),
             started_at=time_of(self.run_id),
             alive=alive,
-        )
+        ).until(utc_now())
 
     def _summary(self, *, whole: bool) -> PipelineRun | None:
         return self._decoded(self._content(whole=whole), whole=whole)

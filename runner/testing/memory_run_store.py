@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from runner.clock import utc_now
 from runner.errors import RunNotFound, UsageError, did_you_mean
 from runner.events import Event
 from runner.fold import fold_run
@@ -137,4 +138,4 @@ class MemoryRunWriter:
             name=self.name,
             started_at=self.started_at,
             alive=self.alive,
-        )
+        ).until(utc_now())

@@ -62,7 +62,8 @@ def test_a_status_finds_just_the_runs_that_have_it(store: FileRunStore) -> None:
         "running", "success", "success", "failure", "crashed", "crashed", "failure", "partial", "success",
     ]  # fmt: skip
     for status in Status:
-        assert list(store.scan(status=status)) == [run for run in runs if run.status is status]
+        found = [run.pipeline_run_id for run in store.scan(status=status)]
+        assert found == [run.pipeline_run_id for run in runs if run.status is status]
 
 
 def test_jobs_come_along_when_they_are_asked_for(store: FileRunStore) -> None:
@@ -122,3 +123,21 @@ def test_all_runs_are_since_the_beginning_of_time(since: datetime, tmp_path: Pat
     store = FileRunStore(tmp_path)
     put(store, 0)
     assert len(list(store.scan(since=since))) == 1
+
+
+def test_a_run_under_way_has_lasted_until_now(tmp_path: Path) -> None:
+    """Also where its job says nothing for an hour: what its events tell ends with the last of them."""
+    store = FileRunStore(tmp_path)
+    begun = datetime.now(UTC) - timedelta(hours=1)
+    events = timed_history("daily", [TimedJob(job_id="a", steps={"read": 5e6})], started_at=begun)
+    writer = store.create(events[0].run_id, "daily", begun)
+    try:
+        writer.append(events[:2])
+        listed, whole = next(store.scan()), store.load(events[0].run_id)
+    finally:
+        writer.close()
+
+    assert [run.status for run in (listed, whole, whole.jobs[0])] == [Status.RUNNING] * 3
+    assert [run.duration_ms for run in (listed, whole, whole.jobs[0])] == pytest.approx([3.6e6] * 3, abs=6e4)
+    crashed = store.load(events[0].run_id)
+    assert (crashed.status, crashed.duration_ms) == (Status.CRASHED, 0)
