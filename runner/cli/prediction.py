@@ -11,6 +11,7 @@ import click
 
 from runner.cli.console import BOLD, GREEN, RED, Part, Styled
 from runner.cli.invocation import Invocation
+from runner.cli.no_runs import no_runs_of
 from runner.cli.tables import table
 from runner.cli.wording import count, duration
 
@@ -44,7 +45,9 @@ def print_prediction(
     from runner.operations.what_if import what_if
 
     recorded = list(islice(invocation.store.scan(name=name, since=since, jobs=True), runs))[::-1]
-    given = dict(recorded[-1].params) if recorded else {}
+    if not recorded:
+        raise no_runs_of(invocation.store, name, since=since)
+    given = dict(recorded[-1].params)
 
     def plan_with(max_workers: int | None) -> RunPlan:
         return invocation.loaded.plan(name, given_params=given, as_of=utc_now(), max_workers=max_workers)

@@ -134,6 +134,28 @@ def test_what_did_only_a_part_of_the_work_is_counted_and_not_timed(
     assert after["p95_ms"] == before["p95_ms"]
 
 
-def test_stats_of_what_never_ran(runs: None, in_project: InProject, capsys: Captured) -> None:
-    assert in_project("stats", "weekly") == 2
-    assert "no run of 'weekly' has ended in that time" in capsys.readouterr().err
+@pytest.mark.parametrize("more", [(), ("--what-if", "max_workers=2")])
+def test_of_what_never_ran_the_name_that_was_meant_is_told(
+    more: tuple[str, ...], runs: None, in_project: InProject, capsys: Captured
+) -> None:
+    for words, message in {
+        ("dayly",): "there is no run of 'dayly' (did you mean 'daily'?)",
+        ("load_b",): (
+            "there is no run of 'load_b' (there are runs of daily; jobs of a pipeline stand in its runs)"
+        ),
+        ("daily", "--since", "2999-01-01"): (
+            "no run of 'daily' has ended since 2999-01-01 00:00:00Z (run-pipeline runs --name daily)"
+        ),
+    }.items():
+        assert in_project("stats", *words, *more) == 2
+        assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_before_the_first_run_stats_says_so_and_runs_names_what_is_near(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    assert in_project("stats", "hello") == 2
+    assert capsys.readouterr().err == "error: there is no run of 'hello' (nothing has run yet)\n"
+    put(project, timed_history("daily", [TimedJob(job_id="load", steps={"fetch": 1.0})], started_at=NOW))
+    assert in_project("runs", "--name", "dayly") == 0
+    assert capsys.readouterr().err == "no such runs (did you mean 'daily'?)\n"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from runner.records import ErrorInfo
+from runner.testing.timed_history import TimedJob, timed_history
 from tests.cli.demo_project import DemoProject
+from tests.cli.test_cli_stats import put
 
 InProject = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
@@ -91,6 +95,12 @@ def test_what_cannot_be_predicted_is_refused(change: str, in_project: InProject,
     assert "cannot be predicted; expected max_workers=1" in capsys.readouterr().err
 
 
-def test_without_a_success_nothing_is_predicted(in_project: InProject, capsys: Captured) -> None:
+def test_without_a_success_nothing_is_predicted(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    job = TimedJob(
+        job_id="load_people", steps={"fetch": 1.0}, error=ErrorInfo(category="data", message="bad")
+    )
+    put(project, timed_history("hello", [job], started_at=datetime.now(UTC)), name="hello")
     assert in_project("stats", "hello", "--what-if", "max_workers=2") == 2
     assert "no run of 'hello' has succeeded" in capsys.readouterr().err

@@ -10,11 +10,13 @@ import click
 from runner.cli.completion import RunnableName
 from runner.cli.console import Part
 from runner.cli.invocation import Invocation
+from runner.cli.no_runs import names_in
 from runner.cli.options import RunnerCommand
 from runner.cli.period import Duration, beginning, period_options
 from runner.cli.status import styled_status
 from runner.cli.tables import table
 from runner.cli.wording import count, duration, moment
+from runner.errors import did_you_mean
 from runner.records import PipelineRun, Status
 
 HEAD = ("run", "name", "status", "started", "duration", "read", "written")
@@ -60,7 +62,14 @@ def command(
             invocation.console.data(*line)
     else:
         asked = name or status or since or last or min_duration
-        invocation.console.say("no such runs" if asked else "no runs")
+        invocation.console.say("no such runs" if asked else "no runs", _meant(invocation, name))
+
+
+def _meant(invocation: Invocation, name: str | None) -> str:
+    """Name what is near to a name of which there is no run at all."""
+    names = names_in(invocation.store)
+    found = did_you_mean(name, names) if name and name not in names else ""
+    return f" ({found})" if found else ""
 
 
 def _row(run: PipelineRun) -> list[Part]:

@@ -12,12 +12,12 @@ from runner.cli.amounts import COLUMNS, HEADINGS, amount_text, usage_text
 from runner.cli.completion import RunnableName
 from runner.cli.console import BOLD, GREEN, RED, Part, Styled
 from runner.cli.invocation import Invocation
+from runner.cli.no_runs import no_runs_of
 from runner.cli.options import RunnerCommand
 from runner.cli.period import beginning, period_options
 from runner.cli.prediction import Workers, print_prediction
 from runner.cli.tables import table
 from runner.cli.wording import count, duration, moment
-from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.operations import stats
@@ -64,9 +64,7 @@ def command(
 
     found = measure(invocation.store, name, since=beginning(since, last), runs=runs)
     if not found.runs:
-        raise UsageError(
-            f"no run of {name!r} has ended in that time", hint=f"run-pipeline runs --name {name}"
-        )
+        raise no_runs_of(invocation.store, name, since=beginning(since, last))
     if invocation.output != "table":
         invocation.console.json(found.to_dict(), indent=2 if invocation.output == "json" else None)
         return
