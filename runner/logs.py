@@ -1,16 +1,12 @@
 """Loggers of the engine: the standard library's, below the name `runner`, silent until someone configures them.
 
 Only the command line configures structlog on top of them. Inside an application the records go where the
-application sends those of any other library. Statements are also told to who listens to the run that sends them.
+application sends those of any other library.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 
 logging.getLogger("runner").addHandler(logging.NullHandler())
 
@@ -18,100 +14,3 @@ logging.getLogger("runner").addHandler(logging.NullHandler())
 def get_logger(name: str) -> logging.Logger:
     """Return the logger `runner.NAME` (a name that already starts with `runner` is taken as it is)."""
     return logging.getLogger(name if name.partition(".")[0] == "runner" else f"runner.{name}")
-
-
-STATEMENT_LENGTH = 200
-
-
-@dataclass(frozen=True, slots=True)
-class SentStatement:
-    """A statement that a warehouse was sent, just after its end: with placeholders, never with values.
-
-    It was sent for a step of a job ("" where it was for none). `begun_ns`: when, where that is not `duration_ms` ago,
-    since rows of a query are waited for only now and then.
-    """
-
-    engine: str
-    text: str
-    duration_ms: float
-    rows: int | None
-    query_id: str
-    job_id: str
-    step_id: str
-    begun_ns: int | None = None
-
-
-Listener = Callable[[SentStatement], None]
-"""Is told of a statement in the thread that sent it; must neither block nor raise."""
-
-_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
-_job: ContextVar[str] = ContextVar("job", default="")
-_step: ContextVar[str] = ContextVar("step", default="")
-
-
-@contextmanager
-def told_to(listener: Listener) -> Iterator[None]:
-    """Tell `listener` of every statement that is sent inside, also by tasks and threads that are started there."""
-    token = _listener.set(listener)
-    try:
-        yield
-    finally:
-        _listener.reset(token)
-
-
-def sent_for_job(job_id: str) -> None:
-    """Say that what this task sends from now on is for a job. Tasks have contexts of their own: nothing to undo."""
-    _job.set(job_id)
-
-
-@contextmanager
-def sent_for_step(step_id: str) -> Iterator[None]:
-    """Say that what is sent inside is for a step of the task's job."""
-    token = _step.set(step_id)
-    try:
-        yield
-    finally:
-        _step.reset(token)
-
-
-def is_anyone_listening(engine: str) -> bool:
-    """Tell whether statements of an engine would be heard by anyone, logged or told."""
-    return _listener.get() is not None or get_logger(f"warehouses.{engine}").isEnabledFor(logging.DEBUG)
-
-
-def log_statement(
-    engine: str,
-    text: str,
-    *,
-    duration_ms: float,
-    rows: int | None = None,
-    query_id: str = "",
-    begun_ns: int | None = None,
-) -> None:
-    """Log a statement that was sent to a warehouse, as `runner.warehouses.ENGINE` at level debug: what `-vv` shows.
-
-    Only the head of `text`, on one line, and never values. `rows`: how many came or were changed, where the engine
-    tells; `query_id`: the engine's name for it; `begun_ns`: see `SentStatement`. Safe in any thread; costs next to
-    nothing while nobody listens.
-    """
-    if listener := _listener.get():
-        listener(SentStatement(engine, text, duration_ms, rows, query_id, _job.get(), _step.get(), begun_ns))
-    logger = get_logger(f"warehouses.{engine}")
-    if not logger.isEnabledFor(logging.DEBUG):
-        return
-    statement = " ".join(text[: 4 * STATEMENT_LENGTH].split())
-    if len(statement) > STATEMENT_LENGTH:
-        statement = f"{statement[: STATEMENT_LENGTH - 1]}…"
-    fields = {
-        "statement": statement,
-        "duration_ms": round(duration_ms, 3),
-        "rows": rows,
-        "query_id": query_id,
-    }
-    shown = [f"{duration_ms:.1f} ms", "" if rows is None else f"{rows:,} row{'s' * (rows != 1)}", query_id]
-    logger.debug(
-        "%s (%s)",
-        statement,
-        ", ".join(part for part in shown if part),
-        extra={name: value for name, value in fields.items() if value not in (None, "")},
-    )

@@ -28,11 +28,11 @@ from runner.executor.landing import incremental_reads, landing_spec, write_targe
 from runner.executor.meter import Meter
 from runner.executor.scopes import scoped
 from runner.ids import new_ulid
-from runner.logs import sent_for_job
 from runner.ports import LandingSpec, Release, Warehouse, Writer
 from runner.records import ErrorInfo, Status
 from runner.retry import Backoff
 from runner.specs import PlannedJob, RunPlan
+from runner.statement_log import sent_for_job
 
 __all__ = ["BuildStep", "JobExecutor", "incremental_reads", "landing_spec", "write_targets"]
 

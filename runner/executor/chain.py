@@ -15,9 +15,9 @@ from typing import Any, cast
 
 from runner.cancellation import time_limit
 from runner.executor.meter import Meter
-from runner.logs import sent_for_step
 from runner.ports import Batch, HoldingStep, Step
 from runner.specs import StepSpec
+from runner.statement_log import sent_for_step
 
 
 @dataclass(slots=True, eq=False)

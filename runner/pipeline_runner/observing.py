@@ -11,10 +11,11 @@ import anyio.to_thread
 
 from runner.extras import install_command
 from runner.ids import Trace, trace_of
-from runner.logs import get_logger, told_to
+from runner.logs import get_logger
 from runner.recorder import Observer
 from runner.redaction import Redactor, secret_values
 from runner.settings import Settings
+from runner.statement_log import told_to
 from runner.version import __version__
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from runner.events import RunStarted
-from runner.logs import SentStatement
 from runner.records import RunRecord, StepTiming
+from runner.statement_log import SentStatement
 from runner.telemetry import conventions as words
 
 MAX_TEXT = 4_000
@@ -79,5 +79,6 @@ def of_statement(statement: SentStatement, summary: str, redact: Callable[[str],
             words.DB_RETURNED_ROWS if brings else "run_pipeline.query.rows": statement.rows,
             "run_pipeline.query.duration_ms": round(statement.duration_ms, 3),
             "run_pipeline.query.id": statement.query_id,
+            words.ERROR_TYPE: statement.error,
         }
     )

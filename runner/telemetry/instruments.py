@@ -7,8 +7,8 @@ from typing import Any
 from opentelemetry.metrics import Meter
 
 from runner.events import RunFinished
-from runner.logs import SentStatement
 from runner.records import RunRecord, Status
+from runner.statement_log import SentStatement
 from runner.telemetry.conventions import (
     DB_SYSTEM,
     ERROR_TYPE,
@@ -83,5 +83,7 @@ class Instruments:
 
     def statement(self, statement: SentStatement) -> None:
         """Count a statement."""
-        system = SYSTEMS.get(statement.engine, statement.engine)
-        self._query.record(statement.duration_ms / 1000, {DB_SYSTEM: system})
+        attributes = {DB_SYSTEM: SYSTEMS.get(statement.engine, statement.engine)}
+        if statement.error:
+            attributes[ERROR_TYPE] = statement.error
+        self._query.record(statement.duration_ms / 1000, attributes)

@@ -22,8 +22,8 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, T
 from runner.clock import monotonic_ns, utc_now
 from runner.events import Event, JobFinished, JobRetrying, Landed, Noticed, RunFinished, RunStarted
 from runner.ids import Trace, trace_of
-from runner.logs import SentStatement
 from runner.records import ErrorInfo, RunRecord, StepTiming
+from runner.statement_log import SentStatement
 from runner.telemetry import conventions as words
 from runner.telemetry.attributes import of_job, of_run, of_statement, of_step
 from runner.telemetry.instruments import Instruments
@@ -217,7 +217,10 @@ class RunTrace:
         end_ns = max(earliest_ns, min(sent.end_ns, latest_ns))
         start_ns = min(max(sent.start_ns, earliest_ns), end_ns)
         name = summary or str(attributes[words.DB_SYSTEM])
-        self._child(name, parent, start_ns, attributes, kind=SpanKind.CLIENT).end(end_ns)
+        span = self._child(name, parent, start_ns, attributes, kind=SpanKind.CLIENT)
+        if sent.statement.error:
+            span.set_status(StatusCode.ERROR)  # no text: what the warehouse says may hold values
+        span.end(end_ns)
 
     def _child(
         self,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import WarehouseError
-from runner.logs import STATEMENT_LENGTH, log_statement
 from runner.ports import ReadQuery, Statement
 from runner.settings import BigQuerySettings
+from runner.statement_log import STATEMENT_LENGTH, log_statement
 from runner.warehouses.bigquery import BigQueryWarehouse
 from runner.warehouses.duckdb import DuckDBWarehouse
 from tests.servers.bigquery import BigQueryProject

@@ -433,6 +433,24 @@ def test_statements_of_servers_stand_below_their_steps(
         assert collector.below(landing), "what lands is charged to the write"
 
 
+@pytest.mark.parametrize("name", ["duckdb", "postgres-18", "bigquery"])
+def test_the_statement_that_failed_says_so_and_no_other(
+    name: str, shop: ThrowAwayProject, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    statement = "DELETE FROM out.doubles WHERE n IN (SELECT n FROM out.nothing)"
+    shop.job("wrong", {"step_id": "tidy", "op": "sql", "statement": statement, "writes": ["out.doubles"]})
+    with new_engine(name, request, tmp_path) as engine, collecting() as collector:
+        run = run_it(shop, "wrong", collector, warehouse=engine.warehouse)
+
+    assert run.status is Status.FAILURE
+    asked = [span for span in collector.spans if span.kind == "CLIENT"]
+    (failed,) = [span for span in asked if span.failed]
+    assert "out.nothing" in failed.attributes["db.query.text"]
+    assert failed.attributes["error.type"] in ("CatalogException", "UndefinedTable", "ObjectNotFound")
+    assert len(asked) > 1
+    assert not any("error.type" in span.attributes for span in asked if span is not failed)
+
+
 def test_two_runs_at_once_are_two_trees(shop: ThrowAwayProject) -> None:
     async def execute(address: str) -> None:
         settings = shop.settings(telemetry={"endpoint": address})

@@ -6,7 +6,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from runner.logs import (
+from runner.statement_log import (
     SentStatement,
     is_anyone_listening,
     log_statement,

@@ -15,10 +15,9 @@ import pyarrow as pa
 from google.api_core import exceptions as google_errors
 from google.cloud import bigquery
 
-from runner.clock import monotonic_ns
 from runner.errors import WarehouseError
-from runner.logs import log_statement
 from runner.ports import QueryUsage, Statement
+from runner.statement_log import Sending
 from runner.warehouses.bigquery.faults import (
     DRIVER_ERRORS,
     ENGINE,
@@ -123,26 +122,28 @@ class Jobs:
         job_id = self.names.next_id()
         self.stop.check()
         self.stop.watch(job_id)
-        started, rows = monotonic_ns(), None
+        with Sending(ENGINE, statement, job_id) as sending:
+            job = self._ended(job_id, send, statement)
+            sending.rows = getattr(job, "num_dml_affected_rows", None)
+            if self.names.scope is not None:
+                self.names.scope.report(usage_of(job, self.service.settings.price_per_tib))
+            if job.error_result:
+                self._raise(job, statement)
+        self._learn_location(job)
+        return job
+
+    def _ended(self, job_id: str, send: Callable[[str], J], statement: str) -> J:
+        """Send a job and wait for its end, good or bad."""
         try:
             job: J = self._sent(job_id, send)
             self.stop.watch(job_id, job.location)
-            job = self._done(job)
-            rows = getattr(job, "num_dml_affected_rows", None)
+            return self._done(job)
         except DRIVER_ERRORS as error:
             if is_unanswered(error):
                 self.service.unknown.setdefault(self.names.owner, set()).add(job_id)
             raise translate(error, statement) from error
         finally:
             self.stop.watch("")
-            milliseconds = (monotonic_ns() - started) / 1e6
-            log_statement(ENGINE, statement, duration_ms=milliseconds, rows=rows, query_id=job_id)
-        if self.names.scope is not None:
-            self.names.scope.report(usage_of(job, self.service.settings.price_per_tib))
-        if job.error_result:
-            self._raise(job, statement)
-        self._learn_location(job)
-        return job
 
     def _raise(self, job: Any, statement: str) -> None:
         """Raise what a job ended with. Only its times tell a limit of the server's from a cancellation by hand."""

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from runner.clock import monotonic_ns
 from runner.errors import RunPipelineError, WarehouseError
-from runner.logs import log_statement
 from runner.ports import Statement
+from runner.statement_log import log_statement
 from runner.warehouses.duckdb.calls import Budget, Calls, Cursor
 from runner.warehouses.duckdb.database import rollback
 from runner.warehouses.duckdb.faults import ENGINE, locate

@@ -7,7 +7,7 @@ from typing import Any, cast
 import duckdb
 
 from runner.clock import monotonic_ns
-from runner.logs import is_anyone_listening, log_statement
+from runner.statement_log import Sending, is_anyone_listening, log_statement
 from runner.warehouses.duckdb.faults import ENGINE
 
 Cursor = duckdb.DuckDBPyConnection
@@ -34,19 +34,16 @@ class _Told:
 
     def execute(self, text: str, values: Any = None) -> Cursor:
         """Execute and log, also what fails."""
-        started = monotonic_ns()
-        try:
+        with Sending(ENGINE, text):
             return self.cursor_told.execute(text, values)
-        finally:
-            log_statement(ENGINE, text, duration_ms=(monotonic_ns() - started) / 1e6)
 
     def sql(self, text: str, *, params: Any = None) -> _ToldRelation:
         """Return a relation, which is not executed yet; log what makes none."""
         started = monotonic_ns()
         try:
             return _ToldRelation(self.cursor_told.sql(text, params=params), text)
-        except Exception:
-            log_statement(ENGINE, text, duration_ms=(monotonic_ns() - started) / 1e6)
+        except Exception as error:
+            log_statement(ENGINE, text, duration_ms=(monotonic_ns() - started) / 1e6, error=error)
             raise
 
 
@@ -60,8 +57,7 @@ class _ToldRelation:
 
     def to_arrow_table(self) -> Any:
         """Execute and log. A relation that is streamed is logged by its reader, at its end."""
-        started = monotonic_ns()
-        table = self._relation.to_arrow_table()
-        duration_ms = (monotonic_ns() - started) / 1e6
-        log_statement(ENGINE, self._text, duration_ms=duration_ms, rows=table.num_rows)
+        with Sending(ENGINE, self._text) as sending:
+            table = self._relation.to_arrow_table()
+            sending.rows = table.num_rows
         return table

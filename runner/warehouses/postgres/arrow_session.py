@@ -6,6 +6,7 @@ The low level of ADBC, not its DB-API: that gives a reader whose errors have los
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import adbc_driver_manager
@@ -14,8 +15,8 @@ import pyarrow as pa
 from adbc_driver_manager import _reader
 from psycopg.conninfo import make_conninfo
 
-from runner.clock import monotonic_ns
-from runner.logs import get_logger, log_statement
+from runner.logs import get_logger
+from runner.statement_log import Sending
 from runner.warehouses.postgres.faults import ENGINE
 from runner.warehouses.postgres.interrupts import Interrupts, shut_down, socket_between
 from runner.warehouses.postgres.placeholders import numbered
@@ -78,18 +79,14 @@ class ArrowSession:
         """
         query, bound = numbered(text, values or {})
         statement = adbc_driver_manager.AdbcStatement(self.connection)
-        started, changed = monotonic_ns(), -1
-        try:
+        with Sending(ENGINE, text) as sending, closing(statement):
             statement.set_sql_query(query)
             if bound:
                 arrays = [pa.array([value]) for value in bound]
                 names = [str(number) for number in range(len(bound))]
                 statement.bind(pa.RecordBatch.from_arrays(arrays, names=names))
             changed = int(statement.execute_update() or 0)
-        finally:
-            statement.close()
-            milliseconds = (monotonic_ns() - started) / 1e6
-            log_statement(ENGINE, text, duration_ms=milliseconds, rows=changed if changed >= 0 else None)
+            sending.rows = changed if changed >= 0 else None
         self.answered = True
         return changed
 

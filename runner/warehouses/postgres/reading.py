@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from runner.clock import monotonic_ns
 from runner.errors import RunPipelineError, WarehouseError, WarehouseUnavailable
-from runner.logs import log_statement
 from runner.ports import Statement
+from runner.statement_log import log_statement
 from runner.warehouses.postgres.arrow_session import ArrowSession, Rows
 from runner.warehouses.postgres.calls import Budget, Calls
 from runner.warehouses.postgres.columns import as_declared, as_found

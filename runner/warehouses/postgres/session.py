@@ -12,10 +12,10 @@ import pyarrow as pa
 from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextLoader
 
-from runner.clock import monotonic_ns
 from runner.errors import WarehouseError
-from runner.logs import get_logger, log_statement
+from runner.logs import get_logger
 from runner.ports import Statement
+from runner.statement_log import Sending
 from runner.types import arrow_type
 from runner.warehouses.postgres.faults import ENGINE
 from runner.warehouses.postgres.interrupts import CANCEL_SECONDS, Interrupts, shut_down
@@ -53,12 +53,9 @@ class Session:
         """Send one statement with `:name` for its values, which are bound on the server."""
         refuse_nul(values or {})
         query, bound = numbered(text, values or {})
-        started, rows = monotonic_ns(), None
-        try:
+        with Sending(ENGINE, text) as sending:
             cursor = self.connection.execute(query.encode(), bound or None)
-            rows = cursor.rowcount if cursor.rowcount >= 0 else None
-        finally:
-            log_statement(ENGINE, text, duration_ms=(monotonic_ns() - started) / 1e6, rows=rows)
+            sending.rows = cursor.rowcount if cursor.rowcount >= 0 else None
         self.answered = True
         return cursor
 
