@@ -117,3 +117,24 @@ def test_what_cannot_be_asked_is_refused(
 ) -> None:
     assert in_project("logs", *words) == 2
     assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--grep", "no such thing"), "no such events in this run"),
+        (("--step", "red_me"), "no events of step 'red_me' in this run; there are read_me, write"),
+        (("--job", "intake", "--step", "check"), "no events of step 'check' in this run; there are"),
+        (("--job", "intak"), "no events of 'intak' in this run; its jobs: intake, scores"),
+        (("--job", "intake", "--grep", "failure"), "no such events in this run"),
+    ],
+)
+def test_a_filter_that_leaves_nothing_says_so(
+    words: tuple[str, ...], said: str, living: FileRunWriter, in_project: InProject, capsys: Captured
+) -> None:
+    living.append(HISTORY[5:])
+    living.close()
+    assert in_project("logs", *words) == 0
+    out, told = capsys.readouterr()
+    assert out == ""
+    assert told.startswith(said)

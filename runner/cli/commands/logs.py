@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import click
@@ -17,6 +17,8 @@ from runner.cli.sentences import sentence
 from runner.cli.wording import clock
 from runner.records import Status
 
+SHOWN = 20
+"""So many names are told where one is not there."""
 EXAMPLE = """run-pipeline logs
 run-pipeline logs -f
 run-pipeline logs last-failed --job form_obs_intake_01 --grep 'error|retry'
@@ -96,12 +98,32 @@ def _print_all(invocation: Invocation, run_id: str, wanted: Filter) -> None:
         return
     for event in found:
         _print(invocation, event)
-    if wanted.job is not None and not found:
-        jobs = ", ".join(_jobs(stored.events))
-        if wanted.job not in jobs.split(", "):
-            invocation.console.say(f"no events of {wanted.job!r} in this run; its jobs: {jobs}")
+    if not found and stored.events:
+        _nothing_of(invocation, wanted, stored.events)
     if stored.torn:
         invocation.console.say("the last line was cut off: the runner was killed while it wrote")
+
+
+def _nothing_of(invocation: Invocation, wanted: Filter, all_of_them: Sequence[events.Event]) -> None:
+    """Say that no event was like that; of a job or step that the run does not have, what it has."""
+    jobs = _jobs(all_of_them)
+    steps = dict.fromkeys(
+        step
+        for event in all_of_them
+        if Filter(wanted.job, None, None).takes(event) and (step := step_of(event))
+    )
+    if wanted.job is not None and wanted.job not in jobs:
+        invocation.console.say(f"no events of {wanted.job!r} in this run; its jobs: {_some(jobs)}")
+    elif wanted.step is not None and wanted.step not in steps:
+        invocation.console.say(
+            f"no events of step {wanted.step!r} in this run; there are {_some(list(steps))}"
+        )
+    else:
+        invocation.console.say("no such events in this run")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
 def _follow(invocation: Invocation, run_id: str, wanted: Filter) -> None:
