@@ -55,16 +55,16 @@ def parse_duration(value: object) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         # ValueError, for pydantic: a TypeError in a validator would be taken for a bug.
-        raise ValueError(f"{value!r} is not a duration; expected for example 500ms, 30s, 5m, 2h")  # noqa: TRY004
+        raise ValueError(f"{value!r} is not a duration; expected for example 500ms, 30s, 5m, 2h, 30d")  # noqa: TRY004
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip())
         if not match:
-            raise ValueError(f"{value!r} is not a duration; expected for example 500ms, 30s, 5m, 2h")
+            raise ValueError(f"{value!r} is not a duration; expected for example 500ms, 30s, 5m, 2h, 30d")
         seconds = float(match["number"]) * _SECONDS[match["unit"]]
     else:
         seconds = float(value)
     if not 0 < seconds < 10 * 365 * 86400:
-        raise ValueError(f"{value!r} is not a usable duration; expected more than 0")
+        raise ValueError(f"{value!r} is not a usable duration; expected more than 0, and less than ten years")
     return seconds
 
 

@@ -278,7 +278,7 @@ def test_the_project_is_found_upwards_by_variable_and_last_by_the_script(
             '[timeouts]\nquery = "soon"',
             (
                 "configs/runner.toml:2:1: timeouts.query: 'soon' is not a duration;"
-                " expected for example 500ms, 30s, 5m, 2h"
+                " expected for example 500ms, 30s, 5m, 2h, 30d"
             ),
         ),
         (

@@ -58,7 +58,7 @@ def _or_null(schema: Schema) -> Schema:
 
 
 def _duration(_schema: Schema) -> Schema:
-    message = "a duration: for example 500ms, 30s, 5m, 2h"
+    message = "a duration: for example 500ms, 30s, 5m, 2h, 30d"
     text = {"type": "string", "pattern": DURATION, "patternErrorMessage": message}
     return one_of_several({"type": "number", "exclusiveMinimum": 0}, text)
 
