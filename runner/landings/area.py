@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from runner.landings.outcomes import refuse_null_keys
+from runner.landings.room import needing_room
 from runner.landings.staging import WRITE_BYTES, StagedBatches, remove_leftovers
 from runner.ports import BadRow, LandingSpec
 from runner.types.schema import arrow_schema
@@ -58,13 +59,13 @@ class StagingArea:
         return [stage.rows for stage in self.targets]
 
     async def stage(self, target: int, batch: pa.RecordBatch) -> None:
-        """Add rows for one target. Raises `ValueError` for other columns than agreed, or NULL in a key."""
+        """Add rows for one target. Raises `ValueError` for other columns than agreed or NULL in a key; `DiskFull`."""
         refuse_null_keys(self._landing.targets[target], batch)
         self.targets[target].add(batch)
         await self._spill_if_large()
 
     async def stage_keys(self, tracked: int, keys: pa.RecordBatch) -> None:
-        """Add keys of a tracked read. Raises `ValueError` for other columns than its first keys had."""
+        """Add keys of a tracked read. Raises `ValueError` for other columns than its first keys had; `DiskFull`."""
         if tracked not in self.keys:
             self.keys[tracked] = StagedBatches(f"keys_{tracked}", keys.schema, self._folder)
         self.keys[tracked].add(keys)
@@ -100,7 +101,8 @@ class StagingArea:
 
     def _spill(self) -> None:
         if not self._spilled:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with needing_room(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             remove_leftovers(self._folder)
         for stage in self._stages():
             if stage.memory:

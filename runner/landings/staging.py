@@ -16,6 +16,7 @@ import pyarrow.ipc
 from runner.files import try_lock
 from runner.ids import new_ulid
 from runner.landings.relations import NUMBER
+from runner.landings.room import needing_room
 
 SUFFIX = ".staged"
 """Ending of the names of a stage's files."""
@@ -63,11 +64,12 @@ class StagedBatches:
         self._bytes += size
 
     def spill(self) -> None:
-        """Move what is in memory to the file. Blocks. After an error the stage can only be cleared."""
+        """Move what is in memory to the file. Blocks. Raises `DiskFull`. A stage that failed can only be cleared."""
         try:
-            writer = self._open_writer()
-            for batch in self._batches:
-                writer.write_batch(batch)
+            with needing_room(self._folder):
+                writer = self._open_writer()
+                for batch in self._batches:
+                    writer.write_batch(batch)
         except BaseException as error:
             self._damage = error
             raise
@@ -75,7 +77,7 @@ class StagedBatches:
         self.memory = 0
 
     def reader(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
-        """Return the rows (of some columns), in the order in which they were staged. Blocks."""
+        """Return the rows (of some columns), in the order in which they were staged. Blocks. Raises `DiskFull`."""
         if self._damage is not None:
             raise self._damage
         names = list(columns) if columns is not None else self.numbered.names
@@ -83,7 +85,8 @@ class StagedBatches:
             return pa.Table.from_batches(self._batches, self.numbered).select(names).to_reader()
         if self._batches:
             self.spill()
-        self._close_writer()
+        with needing_room(self._folder):
+            self._close_writer()
         pa.default_memory_pool().release_unused()
         positions = sorted(self.numbered.get_field_index(name) for name in names)
         readers = [_open(file, positions) for file in self._files]

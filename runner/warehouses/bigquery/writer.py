@@ -146,7 +146,7 @@ class BigQueryWriter:
 
     async def _piece(self, reader: Callable[[], pa.RecordBatchReader], rows: int) -> Piece:
         piece = await anyio.to_thread.run_sync(
-            lambda: piece_of(reader(), rows, self._made_folder()), limiter=self._calls.limiter
+            lambda: piece_of(reader(), rows, self._folder), limiter=self._calls.limiter
         )
         self._made.append(piece)
         return piece
@@ -166,11 +166,6 @@ class BigQueryWriter:
             await self._calls.on(lambda jobs: perform_all(checks, BIGQUERY, _Asked(jobs))) if checks else ()
         )
         return nothing_landed(self._spec, batch, actions)
-
-    def _made_folder(self) -> Path:
-        """Return the folder of staged files. Blocks."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return self._folder
 
     async def close(self) -> None:
         """Forget what has not landed, here and on the server."""
