@@ -30,6 +30,22 @@ def test_a_mistyped_word_names_what_is_near(
     assert f"did you mean {near!r}?" in shown.err
 
 
+@pytest.mark.parametrize("more", [("hello",), ("--last", "30d"), ("hello", "--gantt")])
+def test_a_mistyped_command_is_told_whatever_stands_behind_it(
+    more: tuple[str, ...], in_project: InProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert in_project("stat", *more) == 2
+    expected = "error: 'stat' is neither a command nor a pipeline or job (did you mean 'stats'?)\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_word_too_many_behind_a_name_is_told_as_that(
+    in_project: InProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert in_project("hello", "again") == 2
+    assert "Got unexpected extra argument (again)" in capsys.readouterr().err
+
+
 def test_a_word_that_is_near_to_nothing_says_where_names_are(
     in_project: InProject, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,7 +43,21 @@ class AsOf(click.ParamType[datetime]):
             self.fail(f"{error}; expected for example 2026-02-12 or 2026-02-12T06:00:00Z", param, ctx)
 
 
-@click.command(name="run", cls=RunnerCommand, example=EXAMPLE)
+class RunCommand(RunnerCommand):
+    """A mistyped command is taken for a name to run. What stands behind it then tells of it, before anything else."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words. Raises `UsageError` where they do not fit and the first is near to a command."""
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError:
+            if words:
+                check_name(ctx.ensure_object(Invocation), words[0])
+            raise
+
+
+@click.command(name="run", cls=RunCommand, example=EXAMPLE)
 @click.argument("name", type=RunnableName())
 @click.option("--max-workers", type=click.IntRange(1, 1000), help="Run at most so many jobs at once.")
 @click.option(
