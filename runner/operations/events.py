@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from heapq import heappush, heappushpop
+from itertools import count
 from typing import Any
 
 from runner.ddl import EVENT_LOG
@@ -18,6 +20,7 @@ from runner.specs.steps import Filter
 
 EventRow = Mapping[str, Any]
 """A row of `ops.event_log`; `payload` as JSON data, `timestamp` aware UTC."""
+_END = datetime.max.replace(tzinfo=UTC)
 COLUMNS = tuple(column.name for column in EVENT_LOG.columns)
 
 
@@ -72,29 +75,40 @@ async def from_warehouse(warehouse: Warehouse, wanted: WantedEvents) -> list[Eve
 def from_files(store: FileRunStore, wanted: WantedEvents) -> list[EventRow]:
     """Return events of the run store's files, oldest first. Runs whose events cannot be read are left out.
 
-    Runs are looked at from the newest on; those that began before `since` are not, whatever they have done since.
+    Those that were written to last are read first: a run that began long ago may have said the latest. None is read
+    that ended before `since`, or before all of the events that are found by then.
     """
-    found: list[EventRow] = []
-    for rows in _rows_of_runs(store, wanted):
-        matching = [row for row in rows if wanted.takes(row)]
-        found += matching[::-1]
-        if len(found) >= wanted.limit:
+    newest: list[tuple[datetime, str, int, EventRow]] = []
+    number = count()
+    for written, run_id in _written(store, wanted):
+        full = len(newest) == wanted.limit
+        since = max(filter(None, (wanted.since, newest[0][0] if full else None)), default=None)
+        if since is not None and written < since:
             break
-    found.sort(key=lambda row: (row["timestamp"], row["event_id"]))
-    return [_plain(row) for row in found[-wanted.limit :]]
+        if since is not None and _ended_before(store, run_id, since):
+            continue  # a store that was copied has files that are newer than what is in them
+        for row in _rows(store, run_id):
+            if wanted.takes(row):
+                keep = heappush if len(newest) < wanted.limit else heappushpop
+                keep(newest, (row["timestamp"], row["event_id"], next(number), row))
+    return [_plain(row) for *_, row in sorted(newest)]
 
 
-def _rows_of_runs(store: FileRunStore, wanted: WantedEvents) -> Iterator[list[EventRow]]:
-    ids = (
-        [wanted.run_id]
-        if wanted.run_id is not None
-        else (run.pipeline_run_id for run in store.scan(since=wanted.since))
-    )
-    for run_id in ids:
-        try:
-            yield list(events_to_rows(store.events(run_id)))
-        except (RunNotFound, DamagedRecord):
-            continue
+def _written(store: FileRunStore, wanted: WantedEvents) -> Iterable[tuple[datetime, str]]:
+    """Return the runs to look at, with when they last wrote; the one that is asked for as if it did so at the end."""
+    return store.by_last_event() if wanted.run_id is None else [(_END, wanted.run_id)]
+
+
+def _ended_before(store: FileRunStore, run_id: str, moment: datetime) -> bool:
+    run = store.one(run_id, jobs=False)
+    return run is not None and run.completed_at is not None and run.completed_at < moment
+
+
+def _rows(store: FileRunStore, run_id: str) -> list[EventRow]:
+    try:
+        return list(events_to_rows(store.events(run_id)))
+    except (RunNotFound, DamagedRecord):
+        return []
 
 
 def _plain(row: EventRow) -> EventRow:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -106,6 +107,15 @@ class FileRunStore:
         """Yield id and name of all runs, newest first, without reading any of them."""
         for path in self._folders():
             yield id_of(path), name_of(path)
+
+    def by_last_event(self) -> list[tuple[datetime, str]]:
+        """Return when (UTC) each run has written events for the last time, and its id, the latest first. Reads none."""
+        found = []
+        for path in self._folders():
+            with suppress(OSError):  # it was removed meanwhile, or has not begun
+                written = os.lstat(path / EVENTS).st_mtime
+                found.append((datetime.fromtimestamp(written, UTC), id_of(path)))
+        return sorted(found, reverse=True)
 
     def one(self, run_id: str, *, jobs: bool) -> PipelineRun | None:
         """Return a run as `scan` would yield it; None for one that has not begun, or is gone since it was listed."""

@@ -11,8 +11,11 @@ import pytest
 from runner.clock import format_utc, utc_now
 from runner.run_store import FileRunStore
 from runner.testing.run_history import run_history
+from runner.testing.timed_history import TimedJob, timed_history
 from tests.cli.demo_project import DemoProject
 from tests.cli.test_cli_stats import put
+
+LONG = TimedJob(job_id="dig", steps={"read": 9.9 * 3_600_000})
 
 
 def events(project: DemoProject, *words: str) -> tuple[list[dict[str, Any]], str]:
@@ -88,6 +91,21 @@ def test_a_warehouse_that_is_asked_for_by_name_answers_or_fails(project: DemoPro
     assert "has no ops.event_log yet" in empty.stderr
     assert (missing.stdout, empty.stdout) == ("", "")
     assert len(events(project)[0]) > 0
+
+
+def test_files_tell_the_newest_events_also_of_a_run_that_began_before_others(project: DemoProject) -> None:
+    """A run of ten hours, and one that began and ended within it."""
+    now = utc_now()
+    long = put(project, timed_history("long", [LONG], started_at=now - timedelta(hours=10)), "long")
+    put(project, run_history("short", started_at=now - timedelta(hours=5)), "short")
+
+    def told(*words: str) -> list[tuple[str, str]]:
+        found, _ = events(project, "--from", "files", *words)
+        return [(event["correlation_id"], event["event_type"]) for event in found]
+
+    assert told("--limit", "2") == [(long, "job.finished"), (long, "run.finished")]
+    assert {run_id for run_id, _ in told("--since", format_utc(now - timedelta(hours=1)))} == {long}
+    assert len(told()) > len(told("--last", "6h")) > len(told("--last", "1h"))
 
 
 def test_what_is_not_in_the_warehouse_yet_is_counted(loaded: DemoProject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.clock import utc_now
+from runner.run_store import FileRunStore
 from tests.cli.demo_project import DemoProject, command_line, environment
 
 seed = importlib.import_module("benchmarks.seed_runs").seed
@@ -59,6 +61,21 @@ def test_what_is_asked_for_is_read_and_nothing_else(project: DemoProject) -> Non
     assert opened(project, "stats", "shop", "--runs", "5") == (5, 0)
     assert opened(project, "show", "last", "--gantt") == (2, 0)
     assert opened(project, "prune", "--keep", "1d", "--keep-runs", "2", "--dry-run")[0] < 20
+
+
+def test_events_of_the_last_days_are_looked_for_in_files_written_since(project: DemoProject) -> None:
+    runs = project.folder / "var" / "runs"
+    seed(runs, 75, now=utc_now())
+    for run in FileRunStore(runs).latest():
+        written = (run.completed_at or run.started_at).timestamp()
+        os.utime(FileRunStore(runs).path(run.pipeline_run_id) / "events.jsonl", (written, written))
+
+    assert opened(project, "events", "--from", "files", "--last", "20h", "--type", "none.such") == (21, 21)
+    assert opened(project, "events", "--from", "files", "--limit", "5")[1] <= 2
+
+    for path in runs.glob("*/*/events.jsonl"):
+        path.touch()
+    assert opened(project, "events", "--from", "files", "--last", "20h", "--type", "none.such")[1] == 21
 
 
 def test_folders_are_listed_once_not_for_each_run(project: DemoProject) -> None:
