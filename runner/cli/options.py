@@ -50,7 +50,8 @@ class RunnerCommand(click.Command):
         shared: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            # Arguments stand in the line of usage, and what they are in the text below it.
+            if record is not None and isinstance(param, click.Option):
                 (shared if param.callback is _store else own).append(record)
         for title, records in (("Options", own), ("Global options", shared)):
             if records:

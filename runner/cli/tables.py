@@ -48,10 +48,12 @@ def clip(text: str, columns: int) -> str:
 
 
 def _line(cells: Sequence[Part], widths: Sequence[int], right: Sequence[bool]) -> list[Part]:
+    """Lay cells out. Nothing stands behind the last one that is not empty."""
+    shown = next((position for position in range(len(cells), 0, -1) if str(cells[position - 1])), 0)
     parts: list[Part] = []
-    for position, cell in enumerate(cells):
+    for position, cell in enumerate(cells[:shown]):
         space = " " * (widths[position] - width(str(cell)))
-        last = position == len(cells) - 1
+        last = position == shown - 1
         gap = "" if last else "  "
         parts += [space, cell, gap] if right[position] else [cell, gap if last else space + gap]
     return parts

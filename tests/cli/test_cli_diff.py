@@ -124,7 +124,9 @@ def test_a_run_beside_itself_has_no_change(
     parts = json.loads(capsys.readouterr().out)["parts"]
     assert {part["delta_ms"] for part in parts} == {0}
     assert in_project("diff", two[1], two[1]) == 0
-    assert "this is one run, twice" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "this is one run, twice" in told
+    assert [line for line in told.splitlines() if line.endswith(" ")] == []
 
 
 def test_runs_of_other_names_can_be_compared_and_it_is_said(

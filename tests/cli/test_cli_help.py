@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 
 import click
 import pytest
@@ -30,6 +31,8 @@ def test_each_command_explains_itself_with_an_example(name: str, capsys: Capture
     assert f"  run-pipeline {name}" in shown.out or name == "run"
     assert "Examples:\n  " in shown.out
     assert "--project" in shown.out
+    # What an argument is stands in the text: a name of it among the options would say nothing.
+    assert [line for line in shown.out.splitlines() if re.fullmatch(r"  \[?[A-Z|.]+\]?(\.\.\.)?", line)] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -56,7 +56,7 @@ def lines_of(found: Difference) -> Iterator[list[Part]]:
     for name, run in (("before", found.before), ("after", found.after)):
         yield [name.ljust(8), *_run(run)]
     change = found.run
-    yield ["change  ", _delta(change), " ", _ratio(change)]
+    yield ["change  ", _delta(change), *([" ", ratio] if (ratio := _ratio(change)) else [])]
     if found.before.pipeline_run_id == found.after.pipeline_run_id:
         yield [Styled("this is one run, twice", YELLOW)]
     if found.before.pipeline_id != found.after.pipeline_id:
