@@ -26,6 +26,9 @@ WAIT_MS = 5.0
 CLOCK_MS = 5.0
 """By so much an end may seem to lie after what followed from it: places are wall time, lengths monotonic."""
 
+WORTH = 0.02
+"""The part of a run that its jobs on the path wait for slots, from which on more workers are worth a word."""
+
 
 class Link(StrEnum):
     """Why a segment stands where it does: the run began, what it waits for ended, or a slot became free."""
@@ -100,6 +103,12 @@ class CriticalPath:
             if following.link is Link.SLOT
         )
         return behind + self.time_of("queue")
+
+    @property
+    def worth_workers(self) -> bool:
+        """Whether the run was so much longer for want of slots that it is worth a word."""
+        behind = self.behind_slots_ms
+        return behind >= WAIT_MS and behind >= WORTH * self.duration_ms
 
     def shares(self) -> Mapping[str, float]:
         """Return for each job on the path the part (0 to 1) of the run that it ran on the path."""

@@ -154,17 +154,15 @@ def _scale(whole_ms: float, cells: int) -> list[Part]:
 def _told(bars: Timeline, path: CriticalPath, glyphs: Glyphs) -> Iterator[list[Part]]:
     jobs = [segment for segment in path.segments if segment.kind == "job"]
     yield ["critical path  ", *_chain(jobs, glyphs)]
-    behind = path.behind_slots_ms
     parts = [f"{duration(path.time_of('job'))} of {duration(path.duration_ms)} in {count(len(jobs), 'job')}"]
     if path.time_of("queue") >= 1:
         parts.append(f"{duration(path.time_of('queue'))} waiting for slots")
     if path.time_of("engine") >= 1:
         parts.append(f"{duration(path.time_of('engine'))} between jobs")
     yield ["               " + ", ".join(parts)]
-    if behind >= WAIT_MS:
-        yield [
-            f"               {duration(behind)} while the next job only waited for a slot: more workers could help"
-        ]
+    if path.worth_workers:
+        behind = duration(path.behind_slots_ms)
+        yield [f"               {behind} while the next job only waited for a slot: more workers could help"]
     added = f"added up {duration(bars.busy_ms)}, {bars.speedup:.1f} times the run"
     yield [f"at once        {count(bars.lanes, 'job')} at most; jobs {added}"]
 

@@ -10,10 +10,13 @@ from datetime import timedelta
 import pytest
 
 from runner.cli.tables import width
+from runner.clock import utc_now
 from runner.ids import new_ulid
 from runner.records import Status
+from runner.testing.timed_history import TimedJob, timed_history
 from tests.cli.demo_project import DemoProject
 from tests.cli.test_cli_records import START, put_run, record
+from tests.cli.test_cli_stats import put
 
 InProject = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
@@ -64,6 +67,19 @@ def test_bars_show_waits_and_mark_the_critical_path(
     assert bars["last"].index("█") == bars["behind"].rindex("█") + 1
     assert all(width(line) <= 80 for line in bars.values())
     assert "short 0.2 s → behind 0.4 s (when a slot came free) → last 0.6 s" in out
+
+
+def test_more_workers_are_advised_only_where_slots_made_the_run_longer(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    """Jobs that are ready together start one after the other: a few milliseconds, which no worker more would save."""
+    jobs = [TimedJob(job_id="a", steps={"read": 8.0}), TimedJob(job_id="b", steps={"read": 5000.0})]
+    put(project, timed_history("daily", jobs, started_at=utc_now(), max_workers=1))
+
+    assert in_project("show", "--gantt") == 0
+    out = capsys.readouterr().out
+    assert "critical path  a 8 ms → b 5.0 s (when a slot came free)" in out
+    assert "could help" not in out
 
 
 def test_a_narrow_terminal_gets_sixty_columns(

@@ -38,7 +38,7 @@ def _lead(view: RunView) -> str:
         said += f", {duration(path.time_of('queue'))} waiting for slots"
     if path.time_of("engine") >= 1:
         said += f", {duration(path.time_of('engine'))} between jobs"
-    if view.worth_workers:
+    if view.path.worth_workers:
         behind = duration(path.behind_slots_ms)
         return f"{said}. For {behind} the next job only waited for a slot (slot): more workers could help."
     return f"{said}. More workers would hardly help: only shorter jobs, or another order."

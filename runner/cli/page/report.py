@@ -100,7 +100,7 @@ def _bottleneck(view: RunView) -> Html:
 
 
 def _waiting(view: RunView) -> Html:
-    if view.worth_workers:
+    if view.path.worth_workers:
         note = "of the run's length: more workers could help"
         return _tile("waiting for slots", duration(view.path.behind_slots_ms), note)
     waited = sum(bar.queue_ms for bar in view.bars.bars if bar.queue_ms >= WAIT_MS)

@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from runner.analysis.critical_path import WAIT_MS, CriticalPath, critical_path
+from runner.analysis.critical_path import CriticalPath, critical_path
 from runner.analysis.history import History, SeriesKey, histories
 from runner.analysis.quantiles import median
 from runner.analysis.timeline import Timeline, timeline
 from runner.records import PipelineRun, Status
-
-WORTH = 0.02
-"""The part of a run that its jobs on the critical path wait for slots, from which on more workers are advised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +41,6 @@ class RunView:
         """Return the part (0 to 1) of this run that a job or step took on the critical path."""
         history = self.own.get((job_id, step_id))
         return history.share if history else 0.0
-
-    @property
-    def worth_workers(self) -> bool:
-        """Whether the run was so much longer for want of slots that it is worth a word."""
-        behind = self.path.behind_slots_ms
-        return behind >= WAIT_MS and behind >= WORTH * self.bars.duration_ms
 
     @property
     def bottleneck(self) -> SeriesKey | None:
