@@ -63,8 +63,7 @@ def sentence(event: Event) -> str:
             return f"time: {', '.join(f'{part} {duration(spent)}' for part, spent in parts.items())}"
         case StagePerformance():
             jobs = f"{count(event.job_count, 'job')} in {duration(event.duration_ms)}"
-            gained = f"{event.actual_speedup:g} times as fast as one after the other"
-            return f"stage {event.group}: {jobs}, {gained} ({event.speedup_potential:g} possible)"
+            return f"stage {event.group}: {jobs}{_gain(event)}"
         case PipelineFinished():
             jobs = count(event.job_count, "job")
             return (
@@ -75,6 +74,14 @@ def sentence(event: Event) -> str:
             return f"run {short_id(event.run_id)}: {event.status} in {duration(event.duration_ms)}{errors}"
         case _:
             return event.event_type
+
+
+def _gain(event: StagePerformance) -> str:
+    """What running jobs at once gained, where it could. Of different lengths they can gain more than equal ones."""
+    if event.speedup_potential <= 1:
+        return ", one after the other" if event.job_count > 1 else ""
+    actual, equal = f"{event.actual_speedup:.1f}", f"{event.speedup_potential:.3g}"
+    return f", {actual} times as fast as one after the other (jobs of equal length: {equal})"
 
 
 def job_outcome(record: RunRecord) -> str:

@@ -8,7 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from runner.analysis.performance import stage_performance
+from runner.cli.sentences import sentence
 from runner.events import RunFinished
+from runner.records import RunRecord, Status
 from runner.run_store import FileRunStore, FileRunWriter
 from runner.testing.run_history import run_history
 from tests.cli.demo_project import DemoProject
@@ -138,3 +141,29 @@ def test_a_filter_that_leaves_nothing_says_so(
     out, told = capsys.readouterr()
     assert out == ""
     assert told.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "workers", "took_ms", "said"),
+    [
+        (1, 4, 300, "stage daily/load: 1 job in 0.3 s"),
+        (2, 1, 600, "stage daily/load: 2 jobs in 0.6 s, one after the other"),
+        (5, 4, 440, "stage daily/load: 5 jobs in 0.4 s, 3.4 times as fast as one after the other"),
+    ],
+)
+def test_a_stage_tells_what_its_workers_gained_where_they_could(
+    jobs: int, workers: int, took_ms: float, said: str
+) -> None:
+    records = [
+        RunRecord(run_id="R", job_id=f"j{n}", status=Status.SUCCESS, duration_ms=300) for n in range(jobs)
+    ]
+    told = stage_performance(
+        run_id=RUN_ID,
+        stage="load",
+        group="daily/load",
+        jobs=records,
+        max_workers=workers,
+        duration_ms=took_ms,
+    )
+    equal = " (jobs of equal length: 2.5)" if jobs == 5 else ""
+    assert sentence(told) == said + equal
