@@ -12,6 +12,8 @@ from runner.records import PipelineRun, RunRecord, Status, StepTiming
 from runner.run_store import FileRunStore
 
 DIFF_SCHEMA = "run-pipeline/diff.v1"
+OPEN = (Status.RUNNING, Status.CRASHED, Status.SKIPPED)
+"""What has these did not end by itself: how long it was is not how long it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +37,16 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A job (`step_id` "") or step in both runs; None where a run has it not, or never began it."""
+    """A job (`step_id` "") or step in both runs; None where a run has it not, or never began it.
+
+    `not_reached`: the run that has it not was cut short, or goes on: it may have come to it.
+    """
 
     job_id: str
     step_id: str = ""
     before: Side | None
     after: Side | None
+    not_reached: bool = False
 
     @property
     def delta_ms(self) -> float:
@@ -51,14 +57,20 @@ class Change:
 
     @property
     def ratio(self) -> float | None:
-        """The change as a part of what it was: 0.5 is half as much again; None where there was nothing before."""
+        """The change as a part of what it was: 0.5 is half as much again; None where there was nothing before, and for
+        what did not end by itself.
+        """
         if self.before is None or self.after is None or self.before.duration_ms <= 0:
+            return None
+        if self.before.status in OPEN or self.after.status in OPEN:
             return None
         return self.delta_ms / self.before.duration_ms
 
     @property
     def word(self) -> str:
-        """`new`, `gone`, or "" for what both runs have."""
+        """`new`, `gone`, `not reached`, or "" for what both runs have."""
+        if self.not_reached:
+            return "not reached"
         return "new" if self.before is None else "gone" if self.after is None else ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,7 +78,7 @@ class Change:
         return {
             "job_id": self.job_id,
             "step_id": self.step_id,
-            "change": self.word or "both",
+            "change": self.word.replace(" ", "_") or "both",
             "before": self.before.to_dict() if self.before else None,
             "after": self.after.to_dict() if self.after else None,
             "delta_ms": self.delta_ms,
@@ -129,23 +141,43 @@ def compare(before: PipelineRun, after: PipelineRun) -> Difference:
     """Set two runs beside each other, job by job and step by step."""
     one = {job.job_id: job for job in before.jobs}
     other = {job.job_id: job for job in after.jobs}
-    jobs = [_job(job_id, one.get(job_id), other.get(job_id)) for job_id in dict.fromkeys((*one, *other))]
+    jobs = [
+        _job(job_id, (before, one.get(job_id)), (after, other.get(job_id)))
+        for job_id in dict.fromkeys((*one, *other))
+    ]
     told = [(job, steps) for job, steps in jobs if job.before is not None or job.after is not None]
     return Difference(
         before=before, after=after, jobs=tuple(sorted(told, key=lambda item: -abs(item[0].delta_ms)))
     )
 
 
-def _job(job_id: str, before: RunRecord | None, after: RunRecord | None) -> tuple[Change, tuple[Change, ...]]:
-    one, other = _steps(before), _steps(after)
+_InRun = tuple[PipelineRun, RunRecord | None]
+"""A run, and its record of a job, if it has one."""
+
+
+def _job(job_id: str, before: _InRun, after: _InRun) -> tuple[Change, tuple[Change, ...]]:
+    one, other = _steps(before[1]), _steps(after[1])
     steps = [
-        Change(
-            job_id=job_id, step_id=step_id, before=_step_side(one, step_id), after=_step_side(other, step_id)
-        )
+        _change(job_id, step_id, before, after, _step_side(one, step_id), _step_side(other, step_id))
         for step_id in dict.fromkeys((*one, *other))
     ]
-    job = Change(job_id=job_id, before=_job_side(before), after=_job_side(after))
+    job = _change(job_id, "", before, after, _job_side(before[1]), _job_side(after[1]))
     return job, tuple(sorted(steps, key=lambda change: -abs(change.delta_ms)))
+
+
+def _change(
+    job_id: str, step_id: str, before: _InRun, after: _InRun, one: Side | None, other: Side | None
+) -> Change:
+    lacking = [side for side, found in ((before, one), (after, other)) if found is None]
+    return Change(
+        job_id=job_id, step_id=step_id, before=one, after=other, not_reached=any(map(_is_cut_short, lacking))
+    )
+
+
+def _is_cut_short(side: _InRun) -> bool:
+    """Whether a run may only not have come to a job's steps, or to the job itself, which it names when it begins."""
+    run, job = side
+    return run.status is Status.RUNNING if job is None else job.status in OPEN
 
 
 def _run_side(run: PipelineRun) -> Side:

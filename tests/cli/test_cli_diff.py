@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.events import RunStarted
+from runner.events import RunStarted, StepFinished
 from runner.records import ErrorInfo
 from runner.testing.timed_history import TimedJob, timed_history
 from tests.cli.demo_project import DemoProject
@@ -136,3 +136,32 @@ def test_runs_of_other_names_can_be_compared_and_it_is_said(
     other = put(project, events, name="load")
     assert in_project("diff", two[0], other) == 0
     assert "these are runs of different names" in capsys.readouterr().out
+
+
+def test_what_a_killed_run_did_not_come_to_is_neither_gone_nor_faster(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    """Its jobs did not end by themselves: their times are no times to compare."""
+    jobs = [TimedJob(job_id=name, steps={"fetch": 400.0, "write": 100.0}) for name in ("a", "b", "c")]
+    put(project, timed_history("daily", jobs, started_at=NOW - timedelta(hours=2)))
+    killed = timed_history("daily", jobs, started_at=NOW - timedelta(hours=1))
+    cut = next(
+        at for at, event in enumerate(killed) if isinstance(event, StepFinished) and event.job_id == "b"
+    )
+    put(project, killed[: cut + 1])
+
+    assert in_project("diff", "-o", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    parts = {(part["job_id"], part["step_id"]): (part["change"], part["ratio"]) for part in found["parts"]}
+    assert found["ratio"] is None
+    assert parts == {
+        ("a", ""): ("both", 0), ("a", "fetch"): ("both", 0), ("a", "write"): ("both", 0),
+        ("b", ""): ("both", None), ("b", "fetch"): ("both", 0), ("b", "write"): ("not_reached", None),
+        ("c", ""): ("both", None), ("c", "fetch"): ("not_reached", None), ("c", "write"): ("not_reached", None),
+    }  # fmt: skip
+
+    assert in_project("diff") == 0
+    out = capsys.readouterr().out
+    assert "gone" not in out
+    assert out.count("not reached") == 3
+    assert ["success to crashed" in out, "success to skipped" in out] == [True, True]
