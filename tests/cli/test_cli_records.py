@@ -23,7 +23,9 @@ from runner.fold import fold_run
 from runner.ids import new_ulid
 from runner.records import ErrorInfo, PerformanceIndicators, RunRecord, Status, StepTiming
 from runner.run_store import FileRunStore
+from runner.testing.timed_history import TimedJob, timed_history
 from tests.cli.demo_project import DemoProject
+from tests.cli.test_cli_stats import put
 
 InProject = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
@@ -128,6 +130,38 @@ def test_show_names_run_jobs_steps_shares_and_indicators(
     assert "score call success 50 % 0.5 s 60 429" in lines
     assert "read_me read success 25 % 0.2 s 60 60" in lines
     assert any(line.endswith("write 1,716.00 rows/s, longest step score") for line in lines)
+
+
+def test_show_names_the_step_that_held_the_run_up(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    jobs = [
+        TimedJob(job_id="load", steps={"fetch": 100.0, "write": 100.0}),
+        TimedJob(job_id="aside", steps={"fetch": 700.0}),
+        TimedJob(job_id="scores", steps={"score": 1000.0, "write": 300.0}, stage=1),
+    ]
+    put(project, timed_history("daily", jobs, started_at=START, max_workers=2))
+    assert in_project("show") == 0
+    assert "; bottleneck scores/score, 50 % of it\n" in capsys.readouterr().out
+
+
+def test_show_leaves_steps_out_that_found_nothing_and_says_so(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    jobs = [
+        TimedJob(job_id="load", steps={"fetch": 10.0}),
+        TimedJob(job_id="idle", steps={"look_up": 10.0}, rows=0),
+        TimedJob(job_id="idle_too", steps={"look_up": 10.0}, rows=0),
+    ]
+    put(project, timed_history("daily", jobs, started_at=START))
+    assert in_project("show") == 0
+    told = capsys.readouterr().out
+    assert "look_up" not in told
+    assert told.endswith("\n2 jobs found nothing to do; their steps: show -v\n")
+    assert in_project("show", "-v") == 0
+    told = capsys.readouterr().out
+    assert told.count("look_up") == 4  # in the head of each job, and in its table
+    assert "found nothing" not in told
 
 
 def test_show_prints_errors_with_job_step_and_category_and_without_control_characters(

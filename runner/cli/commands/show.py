@@ -49,7 +49,7 @@ def command(invocation: Invocation, run: str, gantt: bool) -> None:
     if invocation.output != "table":
         invocation.console.json(found.to_dict(), indent=2 if invocation.output == "json" else None)
         return
-    for line in run_lines(found):
+    for line in run_lines(found, idle_steps=invocation.verbosity > 0):
         invocation.console.data(*line)
 
 
@@ -83,15 +83,19 @@ def _gantt(invocation: Invocation, run: PipelineRun) -> None:
         console.data(*line)
 
 
-def run_lines(run: PipelineRun) -> Iterator[list[Part]]:
-    """Yield a run as lines: the run, its jobs, their steps, and what went wrong."""
+def run_lines(run: PipelineRun, *, idle_steps: bool = False) -> Iterator[list[Part]]:
+    """Yield a run as lines: the run, its jobs, their steps, and what went wrong.
+
+    `idle_steps`: also the steps of jobs that found nothing to do.
+    """
     yield ["run       ", Styled(run.pipeline_run_id, BOLD), f" {run.pipeline_id}"]
     if run.retry_of:
         yield [f"retry of  {run.retry_of}"]
     yield ["status    ", styled_status(run.status)]
     yield [f"started   {moment(run.started_at)}"]
     workers = f", at most {count(run.max_workers, 'worker')}" if run.max_workers else ""
-    yield [f"duration  {duration(run.duration_ms)}, after {duration(run.setup_ms)} of setting up{workers}"]
+    taken = f"{duration(run.duration_ms)}, after {duration(run.setup_ms)} of setting up{workers}"
+    yield ["duration  ", taken, _bottleneck(run)]
     for name, value in run.params.items():
         yield [f"with      {name} = {value}"]
     yield [f"rows      {rows_text(run.rows_read, run.rows_written)}"]
@@ -102,11 +106,26 @@ def run_lines(run: PipelineRun) -> Iterator[list[Part]]:
     if run.jobs:
         yield [""]
         yield from table(JOB_HEAD, [_job_row(job) for job in run.jobs], right=JOB_HEAD[2:])
+    idle = [job for job in run.jobs if _was_idle(job)] if len(run.jobs) > 1 and not idle_steps else []
     for job in run.jobs:
-        if job.step_timings and (len(run.jobs) == 1 or not _was_idle(job)):
+        if job.step_timings and job not in idle:
             yield from _steps(job)
+    if idle:
+        yield [""]
+        yield [f"{count(len(idle), 'job')} found nothing to do; their steps: show -v"]
     yield from _warnings(run)
     yield from _errors(run)
+
+
+def _bottleneck(run: PipelineRun) -> str:
+    """Say which step of a run of several jobs took the greatest part of its critical path."""
+    if len(run.jobs) < 2 or run.status is Status.RUNNING:
+        return ""
+    from runner.analysis.history import histories
+
+    steps = [each for (_, step_id), each in histories([run]).items() if step_id and each.share > 0]
+    worst = max(steps, key=lambda each: each.share, default=None)
+    return f"; bottleneck {worst.job_id}/{worst.step_id}, {100 * worst.share:.0f} % of it" if worst else ""
 
 
 def _was_idle(job: RunRecord) -> bool:
