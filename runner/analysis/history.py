@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from runner.analysis.critical_path import critical_path
+from runner.analysis.critical_path import CriticalPath, critical_path
 from runner.analysis.quantiles import median
 from runner.analysis.trend import Trend, trend
 from runner.records import PipelineRun, RunRecord, Status, StepTiming
 from runner.usage import Usage
+
+_OPEN = (Status.RUNNING, Status.CRASHED)
 
 SeriesKey = tuple[str, str]
 """(job id, step id); the step id is "" for the job as a whole."""
@@ -38,7 +40,9 @@ class Point:
 
 @dataclass(slots=True)
 class History:
-    """All that is known of one job or step, oldest first. `runs`: how many runs were looked at, also without it."""
+    """All that is known of one job or step, oldest first. `runs`: how many runs have a known critical path, with or
+    without it.
+    """
 
     job_id: str
     step_id: str = ""
@@ -74,7 +78,7 @@ class History:
     @property
     def share(self) -> float:
         """The mean part (0 to 1) of the runs' time that it took on their critical paths; runs without it count, too:
-        what has another name by now holds up no run.
+        what has another name by now holds up no run. Runs that did not end do not.
         """
         return sum(point.share for point in self.points) / self.runs if self.runs else 0.0
 
@@ -88,18 +92,33 @@ def histories(runs: Iterable[PipelineRun]) -> dict[SeriesKey, History]:
     number = 0
     for run in runs:
         begun = [job for job in run.jobs if job.started_at is not None]
-        if not begun:
-            continue  # it has no critical path
-        number += 1
-        shares = critical_path(run).shares()
+        # Where the time of a run went that did not end, or began nothing, is not known.
+        parts = shares_of(run, critical_path(run)) if begun and run.status not in _OPEN else {}
+        number += bool(parts)
         for job in begun:
-            _add(found, run, job, shares.get(job.job_id, 0.0))
+            _add(found, run, job, parts)
     for history in found.values():
         history.runs = number
     return _jobs_first(found)
 
 
-def _add(found: dict[SeriesKey, History], run: PipelineRun, job: RunRecord, share: float) -> None:
+def shares_of(run: PipelineRun, path: CriticalPath) -> dict[SeriesKey, float]:
+    """Return the part (0 to 1) of a run that each job and step took on its critical path, of those that took any. Steps
+    share the part of their job by their times.
+    """
+    jobs = {job.job_id: job for job in run.jobs}
+    found: dict[SeriesKey, float] = {}
+    for job_id, share in path.shares().items():
+        found[job_id, ""] = share
+        timings = jobs[job_id].step_timings
+        total = sum(timing.duration_ms for timing in timings)
+        found |= {(job_id, each.step_id): share * each.duration_ms / total for each in timings if total > 0}
+    return found
+
+
+def _add(
+    found: dict[SeriesKey, History], run: PipelineRun, job: RunRecord, parts: Mapping[SeriesKey, float]
+) -> None:
     history = found.setdefault((job.job_id, ""), History(job.job_id))
     history.points.append(
         Point(
@@ -111,14 +130,12 @@ def _add(found: dict[SeriesKey, History], run: PipelineRun, job: RunRecord, shar
             duration_ms=job.duration_ms,
             rows=job.rows_written or job.rows_read,
             queue_ms=job.queue_ms,
-            share=share,
+            share=parts.get((job.job_id, ""), 0.0),
             usage=job.warehouse,
         )
     )
-    total = sum(timing.duration_ms for timing in job.step_timings)
     for timing in job.step_timings:
-        part = share * timing.duration_ms / total if total > 0 else 0.0
-        _add_step(found, run, job, timing, part)
+        _add_step(found, run, job, timing, parts.get((job.job_id, timing.step_id), 0.0))
 
 
 def _add_step(

@@ -180,6 +180,18 @@ def test_a_share_is_of_all_runs_also_of_those_that_had_another_name_for_it() -> 
     assert found["a", ""].share == pytest.approx(1)
 
 
+def test_a_run_that_did_not_end_has_no_shares() -> None:
+    """In which of its steps its time went is not known; that its job crashed is."""
+    events = timed_history(
+        "a", [TimedJob(job_id="a", steps={"read": 100.0, "write": 900.0})], started_at=START
+    )
+    crashed = run_of(events[:2])
+    found = histories([run_of(events), crashed])
+
+    assert found["a", "write"].share == pytest.approx(0.9)
+    assert [point.status for point in found["a", ""].points] == [Status.SUCCESS, Status.CRASHED]
+
+
 def test_steps_of_a_job_that_failed_are_not_compared() -> None:
     """What the first of a hundred batches took, before another step failed, is not what reading takes."""
     error = ErrorInfo(category="function", message="no")

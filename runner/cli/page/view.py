@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runner.analysis.critical_path import CriticalPath, critical_path
-from runner.analysis.history import History, SeriesKey, histories
+from runner.analysis.history import History, SeriesKey, histories, shares_of
 from runner.analysis.quantiles import median
 from runner.analysis.timeline import Timeline, timeline
 from runner.records import PipelineRun, Status
@@ -17,10 +17,10 @@ from runner.records import PipelineRun, Status
 class RunView:
     """A run, and the runs of the same name up to it.
 
-    `runs` are oldest first, with their jobs, and end with `run`. `series` are of all of them, `own` of `run` alone (its
-    shares of the critical path). `usual` are the median milliseconds of each job's and step's successes in the runs
-    before it, `usual_run_ms` those of the runs. `whole_ms` is the time that its picture shows: the run, and as far as
-    the usual length of a bar reaches beyond it.
+    `runs` are oldest first, with their jobs, and end with `run`. `series` are of all of them, `shares` of `run` alone:
+    the parts of it that jobs and steps took on the critical path. `usual` are the median milliseconds of each job's and
+    step's successes in the runs before it, `usual_run_ms` those of the runs. `whole_ms` is the time that its picture
+    shows: the run, and as far as the usual length of a bar reaches beyond it.
     """
 
     run: PipelineRun
@@ -28,7 +28,7 @@ class RunView:
     bars: Timeline
     path: CriticalPath
     series: Mapping[SeriesKey, History]
-    own: Mapping[SeriesKey, History]
+    shares: Mapping[SeriesKey, float]
     usual: Mapping[SeriesKey, float]
     usual_run_ms: float | None
     whole_ms: float
@@ -39,13 +39,12 @@ class RunView:
 
     def share(self, job_id: str, step_id: str = "") -> float:
         """Return the part (0 to 1) of this run that a job or step took on the critical path."""
-        history = self.own.get((job_id, step_id))
-        return history.share if history else 0.0
+        return self.shares.get((job_id, step_id), 0.0)
 
     @property
     def bottleneck(self) -> SeriesKey | None:
         """The step that took the greatest part of the run on the critical path; None where no step did."""
-        parts = {key: history.share for key, history in self.own.items() if key[1] and history.share > 0}
+        parts = {key: share for key, share in self.shares.items() if key[1] and share > 0}
         return max(parts, key=parts.__getitem__, default=None)
 
 
@@ -56,6 +55,7 @@ def view_of(run: PipelineRun, before: Sequence[PipelineRun], *, now: datetime) -
     their times are not compared.
     """
     bars = timeline(run, now=now)
+    path = critical_path(run, bars)
     comparable = [each for each in before if not each.retry_of and not each.rescore]
     earlier, own = histories(comparable), histories([run])
     usual = {key: median(each) for key, history in earlier.items() if (each := history.durations)}
@@ -65,9 +65,9 @@ def view_of(run: PipelineRun, before: Sequence[PipelineRun], *, now: datetime) -
         run=run,
         runs=(*before, run),
         bars=bars,
-        path=critical_path(run, bars),
+        path=path,
         series=_joined(earlier, own),
-        own=own,
+        shares=shares_of(run, path),
         usual=usual,
         usual_run_ms=median(lengths) if lengths else None,
         whole_ms=max(bars.duration_ms, *reach, 0.0),
