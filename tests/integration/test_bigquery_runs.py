@@ -79,6 +79,8 @@ def test_each_job_is_named_and_labelled_and_bounded(
     for body in asked:
         configuration = body["configuration"]
         step = configuration["labels"].pop("step")
+        script = "COMMIT" in configuration.get("query", {}).get("query", "")
+        assert configuration["labels"].pop("landing", None) == ("0" if script else None)
         assert configuration["labels"] == labels
         number = numbers[step] = numbers.get(step, 0) + 1
         expected = f"run-pipeline-{record.pipeline_run_id}-{job.run_id}-{step}-1-{number}"

@@ -12,6 +12,7 @@ from runner.clock import monotonic_ns
 from runner.errors import TimeLimitExceeded
 from runner.ports import QueryScope
 from runner.warehouses.bigquery.jobs import Jobs
+from runner.warehouses.bigquery.leftovers import Leftovers
 from runner.warehouses.bigquery.names import JobNames
 from runner.warehouses.bigquery.service import Service
 from runner.warehouses.bigquery.stopping import Stop
@@ -23,15 +24,20 @@ class Calls:
     """Runs blocking work of one scope (None: of nobody in particular) against the service."""
 
     def __init__(
-        self, service: Service, limiter: anyio.CapacityLimiter, scope: QueryScope | None = None
+        self,
+        service: Service,
+        limiter: anyio.CapacityLimiter,
+        scope: QueryScope | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self.service = service
         self.limiter = limiter
         self.names = JobNames(scope, service.numbers)
+        self._leftovers = leftovers or Leftovers()
 
     def scoped(self, scope: QueryScope) -> Calls:
         """Return the same for another scope."""
-        return Calls(self.service, self.limiter, scope)
+        return Calls(self.service, self.limiter, scope, self._leftovers)
 
     async def on(self, work: Callable[[Jobs], T], *, budget: Budget | None = None) -> T:
         """Run work in a thread and return its value. It sends its jobs through the `Jobs` that it is given.
@@ -45,6 +51,7 @@ class Calls:
 
         def run() -> T:
             try:
+                self._leftovers.wait(jobs)
                 return work(jobs)
             finally:
                 stop.close()

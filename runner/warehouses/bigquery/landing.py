@@ -78,7 +78,7 @@ class Landing:
     ) -> None:
         self.script = script
         self._spec = spec
-        self._batch = batch
+        self.batch = batch
         self._rows = rows
         self._bad = bad
         self._staged = [
@@ -105,7 +105,7 @@ class Landing:
     def _declare(self) -> list[str]:
         """Declare the variables that the answer consists of and return their names."""
         script, spec = self.script, self._spec
-        marker = marker_query(spec.job_run_id, self._batch, script.parameters)
+        marker = marker_query(spec.job_run_id, self.batch, script.parameters)
         script.declare("rp_before", "BOOL", f"EXISTS({marker.text})")
         names = [script.declare("rp_figures", "STRING")]
         counted = [
@@ -222,7 +222,7 @@ class Landing:
     def _mark(self) -> None:
         written = [name for name in self._variables if name.startswith(("rp_written_", "rp_changed_"))]
         marker = marker_statement(
-            self._spec, self._batch, " + ".join(written) or "0", utc_now(), self.script.parameters
+            self._spec, self.batch, " + ".join(written) or "0", utc_now(), self.script.parameters
         )
         self.script.add(marker.text)
 
@@ -232,7 +232,7 @@ class Landing:
         """Return what the script's row says. Raises `CheckFailed` if a check has ended it: nothing has landed."""
         if answer["state"] == REPEATED:
             staged = [rows.count if rows else 0 for rows in self._rows]
-            return replace(landed_before(self._spec, self._batch, staged), duration_ms=duration_ms)
+            return replace(landed_before(self._spec, self.batch, staged), duration_ms=duration_ms)
         findings = {number: check.findings(answer) for number, check in self._checks.items()}
         for number, found in findings.items():
             if error := check_error(self._spec.actions[number].step_id, found):
@@ -248,7 +248,7 @@ class Landing:
             for number, action in enumerate(self._spec.actions)
         )
         return LandingResult(
-            batch=self._batch,
+            batch=self.batch,
             targets=tuple(
                 self._target(number, answer, figures, share) for number in range(len(self._spec.targets))
             ),

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from runner.errors import ObjectNotFound, PermissionDenied, RunPipelineError
 from runner.layouts import backup_ref, backups_among, building_ref, ready_ref
@@ -19,14 +18,14 @@ from runner.logs import get_logger
 from runner.ports import Statement
 from runner.specs import TableRef
 from runner.sql import BIGQUERY
-from runner.warehouses.bigquery.jobs import DONE, Jobs
+from runner.warehouses.bigquery.jobs import Jobs
+from runner.warehouses.bigquery.leftovers import running, wait_for
 from runner.warehouses.bigquery.service import NO_RETRY
 
 _log = get_logger("warehouses.bigquery")
 
 LABEL = "layout"
 FILLING, SWAPPING = "fill", "swap"
-_PAUSE = 0.1
 _PAGE = 1000
 _LABEL_LENGTH = 63
 
@@ -107,46 +106,16 @@ def settle(jobs: Jobs, ref: TableRef) -> None:
     Who may not list jobs goes on without: at worst a comparison or a rename fails then, and the table stays as it is.
     """
     try:
-        running = jobs.asked(lambda: _running(jobs))
+        found = running(jobs)
     except PermissionDenied as error:
         _log.debug("what a killed optimize may have left running cannot be seen: %s", error)
         return
-    for job in running:
+    for job in found:
         labels = getattr(job, "labels", None) or {}
         if labels.get("table") == _label(ref) and labels.get(LABEL):
-            _end(jobs, job, cancel=labels[LABEL] == FILLING)
-
-
-def _running(jobs: Jobs) -> list[Any]:
-    client, timeout = jobs.service.client, jobs.service.timeout
-    return [
-        job
-        for state in ("pending", "running")
-        for job in client.list_jobs(state_filter=state, retry=NO_RETRY, timeout=timeout)
-    ]
-
-
-def _end(jobs: Jobs, job: Any, *, cancel: bool) -> None:
-    """Wait until a job is done. It is looked for where it runs: elsewhere it would seem to have gone."""
-    client, service = jobs.service.client, jobs.service
-    if cancel:
-        jobs.asked(lambda: service.cancel(job.job_id, job.location))
-    look = partial(
-        client.get_job,
-        job.job_id,
-        location=job.location or service.location,
-        retry=NO_RETRY,
-        timeout=service.timeout,
-    )
-    while True:
-        try:
-            found = jobs.asked(look)
-        except ObjectNotFound:
-            return
-        if found.state == DONE:
-            return
-        jobs.stop.check()
-        jobs.stop.wait(_PAUSE)
+            if labels[LABEL] == FILLING:
+                jobs.asked(partial(jobs.service.cancel, job.job_id, job.location))
+            wait_for(jobs, job)
 
 
 def _rename(old: TableRef, new: TableRef) -> str:

@@ -27,6 +27,7 @@ from runner.warehouses.bigquery.calls import Calls
 from runner.warehouses.bigquery.faults import locate
 from runner.warehouses.bigquery.jobs import Jobs
 from runner.warehouses.bigquery.landing import Landing, Rows
+from runner.warehouses.bigquery.leftovers import LABEL
 from runner.warehouses.bigquery.loading import drop, load, table_name
 from runner.warehouses.bigquery.parameters import rows_parameter
 from runner.warehouses.bigquery.pieces import Piece, piece_of
@@ -103,7 +104,7 @@ class BigQueryWriter:
         cancellation cannot come between the two.
         """
         try:
-            answer = self._answer(jobs, landing.script.statement)
+            answer = self._answer(jobs, landing)
         except RunPipelineError as error:
             landing.script.locate(error)
             raise
@@ -111,15 +112,17 @@ class BigQueryWriter:
         self._staged.clear()
         return result
 
-    def _answer(self, jobs: Jobs, script: Statement) -> dict[str, Any]:
+    def _answer(self, jobs: Jobs, landing: Landing) -> dict[str, Any]:
         """Run the script; again where another transaction was in its way, which has rolled it back. Jobs of one run
         forget keys in one table of the engine's, and no two such transactions commit (docs, "Multi-statement
         transactions", "Transaction concurrency").
         """
+        labels = jobs.names.labels | {LABEL: str(landing.batch)}
         conflicts = 0
         while True:
             try:
-                answer: dict[str, Any] = jobs.result(jobs.query(script)).to_pylist()[0]
+                job = jobs.query(landing.script.statement, labels=labels)
+                answer: dict[str, Any] = jobs.result(job).to_pylist()[0]
             except WriteConflict:
                 conflicts += 1
                 if conflicts >= TRIES:
