@@ -120,6 +120,32 @@ def test_stats_of_a_part_of_the_runs(runs: None, in_project: InProject, capsys: 
     assert (newest["runs"], newest["trend"]["word"]) == (2, "unknown")
 
 
+def test_of_few_runs_it_says_once_how_many_a_trend_needs(
+    runs: None, in_project: InProject, capsys: Captured
+) -> None:
+    assert in_project("stats", "daily", "--runs", "5") == 0
+    out = capsys.readouterr().out
+    assert "\ntrend       takes 12 successful runs; here are 5\n" in out
+    assert out.count("trend") == 1
+    assert "too few" not in out
+    assert in_project("stats", "daily", "--runs", "30") == 0
+    assert "takes 12" not in capsys.readouterr().out
+
+
+def test_of_partial_work_alone_there_are_no_times(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    start, *rest = timed_history("daily", [TimedJob(job_id="load_b", steps={"fetch": 9e6})], started_at=NOW)
+    assert isinstance(start, RunStarted)
+    put(project, [replace(start, rescore=True), *rest])
+    assert in_project("stats", "daily") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == [
+        "duration    none: no whole run has succeeded",
+        "left out    the times of 1 run that retried or rescored",
+    ]
+
+
 def test_what_did_only_a_part_of_the_work_is_counted_and_not_timed(
     runs: None, project: DemoProject, in_project: InProject, capsys: Captured
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.analysis.trend import MIN_VALUES
 from runner.cli.amounts import COLUMNS, HEADINGS, amount_text, usage_text
 from runner.cli.completion import RunnableName
 from runner.cli.console import BOLD, GREEN, RED, Part, Styled
@@ -22,7 +23,7 @@ from runner.cli.wording import count, duration, moment
 if TYPE_CHECKING:
     from runner.operations import stats
 
-HEAD = ("step", "p50", "p95", "share", "rows/s", "failed", "trend")
+HEAD = ("step", "p50", "p95", "share", "rows/s", "failed")
 DAYS = 30
 EXAMPLE = """run-pipeline stats daily
 run-pipeline stats daily --last 90d -o json
@@ -86,14 +87,17 @@ def lines_of(found: stats.Statistics) -> Iterator[list[Part]]:
         yield ["failures    " + ", ".join(f"{cause} {number:,}" for cause, number in found.causes.items())]
     if found.usage:
         yield [f"warehouse   {usage_text(found.usage)} in all"]
+    is_trended = any(part.times.trend.word != "unknown" for part in found.parts)
+    if found.times.count and not is_trended:
+        yield [f"trend       takes {MIN_VALUES} successful runs; here are {found.times.count:,}"]
     if found.partial_work:
         yield [f"left out    the times of {count(found.partial_work, 'run')} that retried or rescored"]
     costs = [name for name in COLUMNS if any(name in (part.usage or ()) for part in found.parts)]
-    head = (*HEAD[:-1], *(HEADINGS[name] for name in costs), HEAD[-1])
-    rows = [_row(part, costs) for part in found.parts]
+    head = (*HEAD, *(HEADINGS[name] for name in costs), *(["trend"] if is_trended else []))
+    rows = [[*_row(part, costs), *([_trend(part.times)] if is_trended else [])] for part in found.parts]
     if rows:
         yield [""]
-        yield from table(head, rows, right=head[1:-1])
+        yield from table(head, rows, right=[name for name in head[1:] if name != "trend"])
 
 
 def _row(part: stats.Part, costs: list[str]) -> list[Part]:
@@ -108,13 +112,12 @@ def _row(part: stats.Part, costs: list[str]) -> list[Part]:
         "-" if rate is None else f"{rate:,.0f}" if rate >= 100 else f"{rate:,.1f}",
         f"{part.failures:,}" if part.failures else "-",
         *(amount_text(name, usage.get(name)) for name in costs),
-        _trend(times),
     ]
 
 
 def _times(times: stats.Times) -> Iterator[Part]:
     if times.p50_ms is None or times.p95_ms is None:
-        yield "no run succeeded"
+        yield "none: no whole run has succeeded"
         return
     yield f"p50 {duration(times.p50_ms)}, p95 {duration(times.p95_ms)}"
     if times.trend.since is not None:
