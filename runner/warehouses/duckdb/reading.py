@@ -20,6 +20,14 @@ from runner.warehouses.duckdb.calls import Budget, Calls, Cursor
 from runner.warehouses.duckdb.database import rollback
 from runner.warehouses.duckdb.faults import ENGINE, locate
 
+PULL_BYTES = 2_000_000
+"""Batches that are brought by one hop between threads, which takes as long as a small batch: about so many bytes, after
+the first hop, which brings one batch so that work on it begins.
+"""
+
+PULL_NS = 10_000_000
+"""No batch waits longer than these nanoseconds for another of the same hop to be made, and that one being made."""
+
 
 class Reader:
     """One open query on one cursor. `schema` is what its batches are to be, as declared; None: a query of the
@@ -46,8 +54,10 @@ class Reader:
         the last batch is a full one.
         """
         while not self._ended:
-            for batch in await self._next():
-                yield batch
+            found = await self._next()
+            found.reverse()
+            while found:
+                yield found.pop()  # and keep none that has been given away
 
     async def _next(self) -> list[pa.RecordBatch]:
         try:
@@ -96,12 +106,13 @@ class Reader:
         return relation.to_arrow_reader(self._batch_rows)
 
     def _pull(self) -> list[pa.RecordBatch]:
-        """Take batches until there are `batch_rows` rows or no more. Blocks."""
+        """Take batches until there are `batch_rows` rows, and as many more as come quickly. Blocks."""
+        is_first, until = self._reader is None, monotonic_ns() + PULL_NS
         if self._reader is None:
             self._reader = self._open()
         found: list[pa.RecordBatch] = []
-        rows = 0
-        while rows < self._batch_rows:
+        rows = size = 0
+        while rows < self._batch_rows or not (is_first or size >= PULL_BYTES or monotonic_ns() >= until):
             try:
                 batch = self._reader.read_next_batch()
             except StopIteration:
@@ -109,6 +120,7 @@ class Reader:
                 break
             rows += batch.num_rows
             self._rows += batch.num_rows
+            size += batch.nbytes
             if batch.num_rows:
                 found.append(self._as_declared(batch))
         return found
