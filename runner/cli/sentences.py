@@ -54,7 +54,7 @@ def sentence(event: Event) -> str:
             rows = ", ".join(f"{count(number)} into {table}" for table, number in event.rows.items())
             return f"landed {rows or 'no rows'}"
         case JobFinished():
-            return job_outcome(event.record)
+            return job_outcome(event.record) + _reasons(event.record)
         case Noticed():
             step = f"step {event.step_id}: " if event.step_id else ""
             return f"{step}{event.message} [{event.code}]"
@@ -70,8 +70,8 @@ def sentence(event: Event) -> str:
                 f"{jobs} in {duration(event.duration_ms)}, {rows_text(event.rows_read, event.rows_written)}"
             )
         case RunFinished():
-            errors = "".join(f"; {error_text(error)}" for error in event.errors)
-            return f"run {short_id(event.run_id)}: {event.status} in {duration(event.duration_ms)}{errors}"
+            outcome = f"{event.status} in {duration(event.duration_ms)}{_texts(event.errors)}"
+            return f"run {short_id(event.run_id)}: {outcome}"
         case _:
             return event.event_type
 
@@ -82,6 +82,15 @@ def _gain(event: StagePerformance) -> str:
         return ", one after the other" if event.job_count > 1 else ""
     actual, equal = f"{event.actual_speedup:.1f}", f"{event.speedup_potential:.3g}"
     return f", {actual} times as fast as one after the other (jobs of equal length: {equal})"
+
+
+def _reasons(record: RunRecord) -> str:
+    """Why a job failed; that of one which was skipped stands in its outcome."""
+    return "" if record.status is Status.SKIPPED else _texts(record.errors)
+
+
+def _texts(errors: Sequence[ErrorInfo]) -> str:
+    return "".join(f"; {error_text(error)}" for error in errors)
 
 
 def job_outcome(record: RunRecord) -> str:

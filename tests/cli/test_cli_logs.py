@@ -85,7 +85,14 @@ def over(living: FileRunWriter) -> None:
     ("words", "texts"),
     [
         (["--step", "read_me"], ["intake: read_me: success", "scores: read_me: success"]),
-        (["--step", "write", "--job", "scores"], ["scores: write: failure"]),
+        (
+            ["--step", "write", "--job", "scores"],
+            [
+                "scores: write: failure",
+                "scores: failure in 1.0 s, 60 rows read, 0 written; step write: bug: scores was told to fail",
+            ],
+        ),
+        (["--grep", "told to fail"], ["scores: failure"]),
         (
             ["--grep", "^scores.*(started|failure)"],
             ["scores: started", "scores: write: f", "scores: failure"],

@@ -52,7 +52,7 @@ class Filter:
         """Whether an event is of this job and step, and its line (without the time) has what is searched for."""
         return (
             (self.job is None or getattr(event, "job_id", "") == self.job)
-            and (self.step is None or step_of(event) == self.step)
+            and (self.step is None or self.step in steps_of(event))
             and (self.pattern is None or self.pattern.search(line_text(event)) is not None)
         )
 
@@ -110,7 +110,8 @@ def _nothing_of(invocation: Invocation, wanted: Filter, all_of_them: Sequence[ev
     steps = dict.fromkeys(
         step
         for event in all_of_them
-        if Filter(wanted.job, None, None).takes(event) and (step := step_of(event))
+        if Filter(wanted.job, None, None).takes(event)
+        for step in steps_of(event)
     )
     if wanted.job is not None and wanted.job not in jobs:
         invocation.console.say(f"no events of {wanted.job!r} in this run; its jobs: {_some(jobs)}")
@@ -149,11 +150,18 @@ def _print(invocation: Invocation, event: events.Event) -> None:
         invocation.console.data(*log_line(event))
 
 
-def step_of(event: events.Event) -> str:
-    """Return the id of the step that an event is about; "" for none."""
-    if isinstance(event, events.StepFinished):
-        return event.timing.step_id
-    return str(getattr(event, "step_id", ""))
+def steps_of(event: events.Event) -> set[str]:
+    """Return the ids of the steps that an event is about: also those that made an attempt or a job fail."""
+    match event:
+        case events.StepFinished():
+            found = {event.timing.step_id}
+        case events.JobRetrying():
+            found = {event.error.step_id}
+        case events.JobFinished():
+            found = {error.step_id for error in event.record.errors}
+        case _:
+            found = {str(getattr(event, "step_id", ""))}
+    return found - {""}
 
 
 def _jobs(found: Iterable[events.Event]) -> list[str]:
