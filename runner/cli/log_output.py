@@ -27,13 +27,18 @@ _STYLES = {logging.WARNING: YELLOW, logging.ERROR: RED, logging.CRITICAL: RED}
 def captured_output(invocation: Invocation) -> Iterator[None]:
     """Send log records and what functions print to stderr in the chosen form, until the context ends.
 
-    Functions that print would otherwise break the data on stdout and the live lines.
+    Functions that print would otherwise break the data on stdout and the live lines. Debug messages are taken of the
+    engine and of the project: libraries say much at that level, and nothing about a run.
     """
     handler = _json_handler(invocation) if invocation.log_format == "json" else ConsoleHandler(invocation)
     root = logging.getLogger()
-    level = root.level
+    level = _LEVELS[max(-2, min(2, invocation.verbosity))]
+    ours = [logging.getLogger(name) for name in ("runner", invocation.settings.package)]
+    before = {logger: logger.level for logger in (root, *ours)}
     root.addHandler(handler)
-    root.setLevel(_LEVELS[max(-2, min(2, invocation.verbosity))])
+    root.setLevel(max(level, logging.INFO))
+    for logger in ours:
+        logger.setLevel(level)
     printed = PrintedLines(lambda line: say_printed(invocation, line))
     logging.captureWarnings(True)
     try:
@@ -43,7 +48,8 @@ def captured_output(invocation: Invocation) -> Iterator[None]:
         printed.end()
         logging.captureWarnings(False)
         root.removeHandler(handler)
-        root.setLevel(level)
+        for logger, own in before.items():
+            logger.setLevel(own)
 
 
 def say_printed(invocation: Invocation, line: str) -> None:

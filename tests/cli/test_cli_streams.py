@@ -65,6 +65,18 @@ def test_quiet_leaves_warnings_that_are_logged_and_twice_quiet_only_errors(loade
     assert "logged for " not in again
 
 
+def test_twice_verbose_brings_debug_messages_of_ours_and_of_the_project_alone(loaded: DemoProject) -> None:
+    debugging = PRINTING.replace('"demo_jobs").warning(', '"demo_jobs.chatty").debug(')
+    loaded.add_job("chatty", f"{debugging}\nlogging.getLogger('urllib3.connectionpool').debug('Starting new')\n")
+
+    said = [line for line in loaded.run("chatty", "-vv").stderr.splitlines() if line.startswith("debug: ")]
+    assert "debug: demo_jobs.chatty: logged for Ada" in said
+    assert any(line.startswith("debug: runner.warehouses.duckdb: ") for line in said)
+    others = [line for line in said if not line.startswith(("debug: runner.", "debug: demo_jobs."))]
+    assert others == []
+    assert "debug: " not in loaded.run("chatty", "-v").stderr
+
+
 def test_what_functions_print_and_log_never_reaches_stdout(loaded: DemoProject) -> None:
     loaded.add_job("chatty", PRINTING)
 
