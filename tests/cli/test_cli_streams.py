@@ -67,7 +67,9 @@ def test_quiet_leaves_warnings_that_are_logged_and_twice_quiet_only_errors(loade
 
 def test_twice_verbose_brings_debug_messages_of_ours_and_of_the_project_alone(loaded: DemoProject) -> None:
     debugging = PRINTING.replace('"demo_jobs").warning(', '"demo_jobs.chatty").debug(')
-    loaded.add_job("chatty", f"{debugging}\nlogging.getLogger('urllib3.connectionpool').debug('Starting new')\n")
+    loaded.add_job(
+        "chatty", f"{debugging}\nlogging.getLogger('urllib3.connectionpool').debug('Starting new')\n"
+    )
 
     said = [line for line in loaded.run("chatty", "-vv").stderr.splitlines() if line.startswith("debug: ")]
     assert "debug: demo_jobs.chatty: logged for Ada" in said
