@@ -77,8 +77,10 @@ class Reading:
         return run
 
     def _keep(self, kept: dict[str, PipelineRun], run: PipelineRun, most: int) -> None:
-        """Keep a run that is over, in the place of those that were kept first where there are many."""
-        if run.status is Status.RUNNING:
+        """Keep a run that is over, in the place of those that were kept first where there are many. Not the stand-in
+        for one that could not be read: that may pass.
+        """
+        if run.status is Status.RUNNING or any(error.category == "damaged" for error in run.errors):
             return
         while len(kept) >= most:
             kept.pop(next(iter(kept)), None)
