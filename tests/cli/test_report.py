@@ -123,13 +123,14 @@ def test_what_is_not_there_is_an_error_and_no_file(
     assert not (project.folder / "report.html").exists()
 
 
+@pytest.mark.parametrize("file", ["missing/report.html", "/dev/full"])
 def test_a_file_that_cannot_be_written_is_an_error(
-    runs_dir: Path, in_project: InProject, capsys: Captured
+    file: str, runs_dir: Path, in_project: InProject, capsys: Captured
 ) -> None:
     series(runs_dir, "daily", 1)
 
-    assert in_project("report", "-o", "missing/report.html") == 1
-    assert "missing/report.html" in capsys.readouterr().err
+    assert in_project("report", "-o", file) == 1
+    assert file in capsys.readouterr().err
 
 
 def test_the_page_names_no_address_and_its_policy_lets_nothing_in(

@@ -62,5 +62,8 @@ def _write(invocation: Invocation, file: str, page: Html) -> None:
     from runner.cli.wording import size
 
     path = Path(file)
-    path.write_bytes(content)
+    try:
+        path.write_bytes(content)
+    except OSError as error:  # that of a full disk names no file
+        raise OSError(error.errno, error.strerror, file) from error
     invocation.console.say(f"wrote {path} ({size(len(content))})")
