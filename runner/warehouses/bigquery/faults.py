@@ -27,6 +27,7 @@ from runner.errors import (
     WriteConflict,
 )
 from runner.ports import Statement
+from runner.warehouses.bigquery.network import network_message
 
 ENGINE = "bigquery"
 _STATEMENT_LENGTH = 500
@@ -147,7 +148,11 @@ def locate(error: RunPipelineError, statement: Statement, step_id: str = "") -> 
 
 
 def _message(error: BaseException) -> str:
-    """Return the service's text alone: the client adds the request's method and address, and the job's id."""
+    """Return the service's text alone: the client adds the request's method and address, and the job's id. Where it
+    has said nothing, what is wrong with the network.
+    """
+    if text := network_message(error):
+        return text
     text = str(getattr(error, "message", "") or error).partition("\n\nLocation: ")[0]
     text = re.sub(r"^(?:\d{3} )?(?:GET|POST|PUT|PATCH|DELETE) https?://\S+: ", "", text.strip())
     return text or type(error).__name__
