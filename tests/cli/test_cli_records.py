@@ -222,6 +222,8 @@ def test_runs_as_json_is_an_array_without_jobs(
         (["--limit", "1"], ["daily"]),
         (["--status", "success", "--limit", "1"], ["formation"]),
         (["--status", "cancelled"], []),
+        (["--status", "cancelled", "--status", "failure"], ["daily"]),
+        (["--status", "failure", "--status", "success"], ["daily", "formation"]),
         (["--last", "3000d"], ["daily", "formation"]),
         (["--last", "1h"], []),
         (["--since", "2026-02-12", "--limit", "1"], ["daily"]),

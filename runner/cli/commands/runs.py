@@ -21,14 +21,15 @@ from runner.records import PipelineRun, Status
 
 HEAD = ("run", "name", "status", "started", "duration", "read", "written")
 EXAMPLE = """run-pipeline runs --limit 5
-run-pipeline runs --name daily --status failure --last 30d -o json
+run-pipeline runs --name daily --status failure --status partial --last 30d -o json
 run-pipeline runs --since 2026-02-01 --min-duration 5m"""
 
 
 @click.command(name="runs", cls=RunnerCommand, example=EXAMPLE)
 @click.option("--name", type=RunnableName(), help="Only runs of this pipeline or job.")
-@click.option("--status", type=click.Choice([str(status) for status in Status if status != Status.SKIPPED]),
-              help="Only runs that ended like this.")  # fmt: skip
+@click.option("--status", "statuses", multiple=True,
+              type=click.Choice([str(status) for status in Status if status != Status.SKIPPED]),
+              help="Only runs that ended like this; repeatable.")  # fmt: skip
 @period_options
 @click.option(
     "--min-duration", type=Duration(), metavar="DURATION", help="Only runs that took at least so long."
@@ -38,7 +39,7 @@ run-pipeline runs --since 2026-02-01 --min-duration 5m"""
 def command(
     invocation: Invocation,
     name: str | None,
-    status: str | None,
+    statuses: tuple[str, ...],
     since: datetime | None,
     last: float | None,
     min_duration: float | None,
@@ -46,12 +47,18 @@ def command(
 ) -> None:
     """List the runs that have been, newest first.
 
+    `failure` is a run in which nothing succeeded, `partial` one in which something failed and something succeeded.
     Reads the run store only: it works while a run holds the warehouse.
     """
-    wanted = Status(status) if status else None
-    runs = invocation.store.scan(name=name, since=beginning(since, last), status=wanted)
+    wanted = {Status(status) for status in statuses}
+    only = next(iter(wanted)) if len(wanted) == 1 else None
     least_ms = (min_duration or 0) * 1000
-    found = list(islice((run for run in runs if run.duration_ms >= least_ms), limit))
+    runs = (
+        run
+        for run in invocation.store.scan(name=name, since=beginning(since, last), status=only)
+        if run.duration_ms >= least_ms and (not wanted or run.status in wanted)
+    )
+    found = list(islice(runs, limit))
     if invocation.output == "json":
         invocation.console.json([run.to_dict(jobs=False) for run in found])
     elif invocation.output == "jsonl":
@@ -61,7 +68,7 @@ def command(
         for line in table(HEAD, [_row(run) for run in found], right=("duration", "read", "written")):
             invocation.console.data(*line)
     else:
-        asked = name or status or since or last or min_duration
+        asked = name or statuses or since or last or min_duration
         invocation.console.say("no such runs" if asked else "no runs", _meant(invocation, name))
 
 
