@@ -89,8 +89,8 @@ def test_the_commands_of_a_day(on_server: OnServer) -> None:
     [
         ("postgres", {"dsn": "postgresql://postgres@127.0.0.1:1/x"}, "Connection refused"),
         ("postgres", {"dsn": "postgresql://postgres@nowhere.invalid/x"}, "failed to resolve host 'nowhere.invalid'"),
-        ("bigquery", {"project": "p", "endpoint": "http://127.0.0.1:1"}, "port=1"),
-        ("bigquery", {"project": "p", "endpoint": "http://nowhere.invalid"}, "host='nowhere.invalid'"),
+        ("bigquery", {"project": "p", "endpoint": "http://127.0.0.1:1"}, "reach 127.0.0.1:1: Connection refused"),
+        ("bigquery", {"project": "p", "endpoint": "http://nowhere.invalid"}, "cannot reach nowhere.invalid:80: "),
     ],
 )  # fmt: skip
 def test_a_server_that_cannot_be_reached_tells_nothing_of_the_data(
