@@ -91,7 +91,7 @@ def _rows(bars: Timeline, path: CriticalPath, *, steps: bool) -> Iterator[Row]:
     for bar in bars.bars:
         yield Row(
             name=bar.job_id,
-            end=duration(bar.duration_ms) + ("+" if bar.open else ""),
+            end=_end(bar),
             waits=(bar.ready_ms, bar.start_ms) if bar.queue_ms >= WAIT_MS else (0, 0),
             runs=(bar.start_ms, bar.end_ms),
             critical=tuple(critical.get(bar.job_id, ())),
@@ -106,6 +106,12 @@ def _rows(bars: Timeline, path: CriticalPath, *, steps: bool) -> Iterator[Row]:
                 critical=(),
                 style=DIM,
             )
+
+
+def _end(bar: Bar) -> str:
+    """How long the job took, behind how it ended where that is not well: color alone would not tell."""
+    taken = duration(bar.duration_ms) + ("+" if bar.open else "")
+    return taken if bar.status in (Status.SUCCESS, Status.RUNNING) else f"{bar.status} {taken}"
 
 
 def _style(bar: Bar) -> str:

@@ -12,7 +12,7 @@ import pytest
 from runner.cli.tables import width
 from runner.clock import utc_now
 from runner.ids import new_ulid
-from runner.records import Status
+from runner.records import ErrorInfo, Status
 from runner.testing.timed_history import TimedJob, timed_history
 from tests.cli.demo_project import DemoProject
 from tests.cli.test_cli_records import START, put_run, record
@@ -80,6 +80,24 @@ def test_more_workers_are_advised_only_where_slots_made_the_run_longer(
     out = capsys.readouterr().out
     assert "critical path  a 8 ms → b 5.0 s (when a slot came free)" in out
     assert "could help" not in out
+
+
+def test_a_job_that_did_not_succeed_says_so_without_color(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    error = ErrorInfo(category="data", message="bad")
+    jobs = [
+        TimedJob(job_id="a", steps={"read": 800.0}),
+        TimedJob(job_id="b", steps={"read": 5000.0}, error=error),
+    ]
+    put(project, timed_history("daily", jobs, started_at=utc_now()))
+
+    assert in_project("show", "--gantt") == 0
+    out = capsys.readouterr().out
+    assert [line.split()[-3:] for line in out.splitlines() if line.startswith("* b")] == [
+        ["failure", "5.0", "s"]
+    ]
+    assert out.count("failure") == 1
 
 
 def test_a_narrow_terminal_gets_sixty_columns(
