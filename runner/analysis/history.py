@@ -83,8 +83,9 @@ class History:
         return sum(point.share for point in self.points) / self.runs if self.runs else 0.0
 
 
-def histories(runs: Iterable[PipelineRun]) -> dict[SeriesKey, History]:
-    """Return the history of each job and of each of its steps. `runs` with their jobs, oldest first.
+def histories(runs: Iterable[PipelineRun], *, newest_first: bool = False) -> dict[SeriesKey, History]:
+    """Return the history of each job and of each of its steps. `runs` with their jobs, oldest first unless it is said;
+    each is let go of before the next is asked for.
 
     Jobs stand in the order in which they first occur, each before its steps. Jobs that were skipped left nothing.
     """
@@ -96,9 +97,11 @@ def histories(runs: Iterable[PipelineRun]) -> dict[SeriesKey, History]:
         parts = shares_of(run, critical_path(run)) if begun and run.status not in _OPEN else {}
         number += bool(parts)
         for job in begun:
-            _add(found, run, job, parts)
+            _add(found, run, job, parts, newest_first=newest_first)
     for history in found.values():
         history.runs = number
+        if newest_first:
+            history.points.reverse()
     return _jobs_first(found)
 
 
@@ -117,7 +120,12 @@ def shares_of(run: PipelineRun, path: CriticalPath) -> dict[SeriesKey, float]:
 
 
 def _add(
-    found: dict[SeriesKey, History], run: PipelineRun, job: RunRecord, parts: Mapping[SeriesKey, float]
+    found: dict[SeriesKey, History],
+    run: PipelineRun,
+    job: RunRecord,
+    parts: Mapping[SeriesKey, float],
+    *,
+    newest_first: bool,
 ) -> None:
     history = found.setdefault((job.job_id, ""), History(job.job_id))
     history.points.append(
@@ -135,26 +143,23 @@ def _add(
         )
     )
     for timing in job.step_timings:
-        _add_step(found, run, job, timing, parts.get((job.job_id, timing.step_id), 0.0))
+        key = (job.job_id, timing.step_id)
+        history = found.setdefault(key, History(*key, timing.op))
+        if not newest_first:
+            history.op = timing.op  # as it is now, should it have been another
+        history.points.append(_step_point(run, job, timing, parts.get(key, 0.0)))
 
 
-def _add_step(
-    found: dict[SeriesKey, History], run: PipelineRun, job: RunRecord, timing: StepTiming, share: float
-) -> None:
-    key = (job.job_id, timing.step_id)
-    history = found.setdefault(key, History(job.job_id, timing.step_id, timing.op))
-    history.op = timing.op  # as it is now, should it have been another
-    history.points.append(
-        Point(
-            run_id=run.pipeline_run_id,
-            at=run.started_at,
-            status=timing.status,
-            whole=job.has_landed and timing.status in (Status.SUCCESS, Status.PARTIAL),
-            duration_ms=timing.duration_ms,
-            rows=rows_of(timing),
-            share=share,
-            usage=timing.warehouse,
-        )
+def _step_point(run: PipelineRun, job: RunRecord, timing: StepTiming, share: float) -> Point:
+    return Point(
+        run_id=run.pipeline_run_id,
+        at=run.started_at,
+        status=timing.status,
+        whole=job.has_landed and timing.status in (Status.SUCCESS, Status.PARTIAL),
+        duration_ms=timing.duration_ms,
+        rows=rows_of(timing),
+        share=share,
+        usage=timing.warehouse,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -139,12 +139,27 @@ def measure(
 ) -> Statistics:
     """Sum up the runs of `name` that have ended: those since a time (UTC), at most the newest `runs`."""
     ended = (run for run in store.scan(name=name, since=since, jobs=True) if run.status is not Status.RUNNING)
-    return sum_up(name, list(islice(ended, runs))[::-1])
+    return sum_up(name, islice(ended, runs))
 
 
-def sum_up(name: str, runs: Sequence[PipelineRun]) -> Statistics:
-    """Sum up ended runs, oldest first. The times of retries and rescores are left out: they did only a part."""
-    whole = [run for run in runs if not run.retry_of and not run.rescore]
+def sum_up(name: str, newest_first: Iterable[PipelineRun]) -> Statistics:
+    """Sum up ended runs. The times of retries and rescores are left out: they did only a part.
+
+    Of each run only figures are kept: the records of ten thousand runs of twenty jobs would take half a gigabyte.
+    """
+    runs: list[PipelineRun] = []
+    causes: Counter[str] = Counter()
+
+    def whole_runs() -> Iterator[PipelineRun]:
+        for run in newest_first:
+            runs.append(run.without_jobs())
+            causes.update(failure_causes([run]))
+            if _is_whole(run):
+                yield run
+
+    series = histories(whole_runs(), newest_first=True)
+    runs.reverse()
+    whole = [run for run in runs if _is_whole(run)]
     succeeded = [run for run in whole if run.status is Status.SUCCESS]
     rates = [
         run.rows_written * 1000 / run.duration_ms for run in succeeded if run.rows_written and run.duration_ms
@@ -157,10 +172,14 @@ def sum_up(name: str, runs: Sequence[PipelineRun]) -> Statistics:
         partial_work=len(runs) - len(whole),
         times=Times.of([run.duration_ms for run in succeeded], [run.started_at for run in succeeded]),
         rows_per_second=median(rates) if rates else None,
-        causes=dict(failure_causes(runs).most_common()),
+        causes=dict(causes.most_common()),
         usage=summed(run.warehouse for run in runs),
-        parts=tuple(_parts(histories(whole).values())),
+        parts=tuple(_parts(series.values())),
     )
+
+
+def _is_whole(run: PipelineRun) -> bool:
+    return not run.retry_of and not run.rescore
 
 
 def _parts(found: Iterable[History]) -> Iterable[Part]:
