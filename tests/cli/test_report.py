@@ -123,6 +123,19 @@ def test_what_is_not_there_is_an_error_and_no_file(
     assert not (project.folder / "report.html").exists()
 
 
+def test_a_form_of_data_is_no_file(
+    project: DemoProject, runs_dir: Path, in_project: InProject, capsys: Captured
+) -> None:
+    """`-o json` is that of other commands: a page in a file named json was what nobody meant."""
+    series(runs_dir, "daily", 1)
+    assert in_project("report", "-o", "json") == 2
+    assert (
+        "report writes a page: -o FILE.html; ./json would be a file of that name" in capsys.readouterr().err
+    )
+    assert not (project.folder / "json").exists()
+    assert in_project("report", "-o", "./json") == 0
+
+
 @pytest.mark.parametrize("file", ["missing/report.html", "/dev/full"])
 def test_a_file_that_cannot_be_written_is_an_error(
     file: str, runs_dir: Path, in_project: InProject, capsys: Captured

@@ -35,6 +35,10 @@ def command(invocation: Invocation, run: str, file: str, runs: int) -> None:
     timeline with waits and the critical path, each step over time, failures by cause, and what the warehouse billed.
     Reads the run store only, also while the run goes on.
     """
+    if file in ("table", "json", "jsonl"):  # the -o of other commands
+        raise click.BadParameter(
+            f"report writes a page: -o FILE.html; ./{file} would be a file of that name", param_hint="-o"
+        )
     from runner.cli.page.markup import redacting
     from runner.cli.page.reading import Reading
     from runner.cli.page.report import report
