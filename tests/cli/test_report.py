@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.events import RunStarted
+from runner.events import JobFinished, RunStarted
 from runner.fold import fold_run
-from runner.records import StepRegression
+from runner.records import Status, StepRegression
 from runner.run_store import FileRunStore
 from runner.testing.timed_history import timed_history
 from tests.browser.scenes import HOSTILE, START, hostile, jobs, put, series
@@ -238,3 +238,18 @@ def test_a_crashed_run_and_a_damaged_one(
     series(runs_dir, "daily", 1)
     assert in_project("report", "daily", "-o", "after.html") == 0
     assert "! crashed" in re.sub("<[^>]*>", "", written(project, "after.html")).replace("!</span>", "!")
+
+
+def test_a_job_that_was_skipped_is_not_told_to_come_while_the_run_goes_on(
+    project: DemoProject, runs_dir: Path, in_project: InProject
+) -> None:
+    told = timed_history("daily", list(jobs(3)), started_at=START)
+    first = next(at for at, event in enumerate(told) if isinstance(event, JobFinished))
+    last = next(event for event in reversed(told) if isinstance(event, JobFinished))
+    record = replace(last.record, status=Status.SKIPPED, started_at=None, duration_ms=0, step_timings=())
+    with closing(FileRunStore(runs_dir).create(told[0].run_id, "daily", START)) as writer:
+        writer.append([*told[: first + 1], replace(last, record=record)])
+        assert in_project("report") == 0
+
+    assert "1 job skipped." in written(project)
+    assert "not begun" not in written(project)

@@ -69,8 +69,9 @@ def _lead(view: RunView) -> str:
         f"{bars.speedup:.1f} times the run."
     )
     if bars.not_begun:
+        # A run that goes on tells of those alone that will not begin any more.
         running = view.run.status is Status.RUNNING
-        said += f" {count(len(bars.not_begun), 'job')} {'not begun yet' if running else 'never began'}."
+        said += f" {count(len(bars.not_begun), 'job')} {'skipped' if running else 'never began'}."
     return f"{said} Open a job to see its steps."
 
 
