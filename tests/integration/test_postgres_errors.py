@@ -79,7 +79,7 @@ async def test_what_keeps_a_connection_from_being_made(
 
     nobody = await error_of(f"postgresql://127.0.0.1:{free_port()}/x", tmp_path)
     assert (type(nobody), nobody.category) == (WarehouseUnavailable, "unavailable")
-    assert "Connection refused" in str(nobody)
+    assert "Connection refused; Is the server running on that host" in str(nobody)
 
 
 @pytest.fixture

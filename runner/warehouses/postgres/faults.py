@@ -123,7 +123,8 @@ def message_of(error: BaseException) -> str:
         if more := _detail(details, "PG_DIAG_MESSAGE_DETAIL"):
             text += f"; {more}"
     else:
-        text = " ".join(str(error).split()) or type(error).__name__
+        lines = (" ".join(line.split()) for line in str(error).splitlines())
+        text = "; ".join(line for line in lines if line) or type(error).__name__
     return without_passwords(text.strip())
 
 
