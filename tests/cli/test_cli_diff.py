@@ -165,3 +165,16 @@ def test_what_a_killed_run_did_not_come_to_is_neither_gone_nor_faster(
     assert "gone" not in out
     assert out.count("not reached") == 3
     assert ["success to crashed" in out, "success to skipped" in out] == [True, True]
+
+
+def test_a_retry_is_said_to_have_done_only_a_part(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    jobs = [TimedJob(job_id=name, steps={"fetch": 400.0}) for name in ("a", "b")]
+    whole = put(project, timed_history("daily", jobs, started_at=NOW - timedelta(hours=2)))
+    started, *rest = timed_history("daily", jobs[1:], started_at=NOW - timedelta(hours=1))
+    assert isinstance(started, RunStarted)
+    put(project, [replace(started, retry_of=whole), *rest])
+
+    assert in_project("diff") == 0
+    assert "after is a retry: it did only a part of the work" in capsys.readouterr().out
