@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runner.cli.amounts import money
-from runner.cli.wording import count, duration, short_id, size
+from runner.cli.wording import count, duration, fine_duration, short_id, size
 from runner.events import (
     Event,
     JobFinished,
@@ -138,7 +138,8 @@ def warning_text(warning: WarningInfo) -> str:
 def slower_text(regressions: Sequence[StepRegression]) -> str:
     """Return `form_obs.score 1.5 times (1.8 s, else 1.2 s)`, of three steps at most."""
     told = [
-        f"{each.job_id}.{each.step_id} {each.ratio:g} times ({duration(each.is_ms)}, else {duration(each.was_ms)})"
+        f"{each.job_id}.{each.step_id} {each.ratio:g} times"
+        f" ({fine_duration(each.is_ms)}, else {fine_duration(each.was_ms)})"
         for each in regressions[:3]
     ]
     more = [f"{len(regressions) - 3} more"] if len(regressions) > 3 else []

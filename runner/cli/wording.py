@@ -18,6 +18,11 @@ def duration(ms: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def fine_duration(ms: float) -> str:
+    """Return the same, below a second to the millisecond: for two that stand side by side because they differ."""
+    return f"{ms:.0f} ms" if ms < 999.5 else duration(ms)
+
+
 def count(number: int, noun: str = "", plural: str = "") -> str:
     """Return `1,234`, or with a noun `1 job`, `1,234 jobs`; `plural` for nouns that do not just take an s."""
     if not noun:

@@ -219,7 +219,7 @@ def test_what_the_run_found_slower_is_told(
     cells = re.findall(
         "<td[^>]*>([^<]*)<", written(project).partition('id="slower"')[2].partition("</section>")[0]
     )
-    assert [cell for cell in cells if cell] == ["0.7 s", "0.4 s", "1.8", "20"]
+    assert [cell for cell in cells if cell] == ["720 ms", "400 ms", "1.8", "20"]
     assert "&lt;score&gt;" in written(project)
 
 

@@ -6,7 +6,7 @@ from runner.cli.page import words
 from runner.cli.page.markup import Html, join
 from runner.cli.page.tables import section, table
 from runner.cli.page.view import RunView
-from runner.cli.wording import count, duration
+from runner.cli.wording import count, fine_duration
 
 HEAD = ("step", "of job", "took", "usual", "times", "of runs")
 
@@ -18,7 +18,7 @@ def slower_section(view: RunView) -> Html:
         return join()
     rows = [
         [
-            words.name(each.step_id), words.name(each.job_id), duration(each.is_ms), duration(each.was_ms),
+            words.name(each.step_id), words.name(each.job_id), fine_duration(each.is_ms), fine_duration(each.was_ms),
             f"{each.ratio:.1f}", count(each.runs),
         ]
         for each in found
