@@ -139,7 +139,7 @@ class RunFold:
         """From the start to the latest event: all that is known of a run without an end. Wall time, so never exact."""
         if self._started is None or self._latest is None:
             return 0
-        return max(0.0, (self._latest - self._started.timestamp).total_seconds() * 1000)
+        return max(0.0, round((self._latest - self._started.timestamp).total_seconds() * 1000, 3))
 
     def _records(self, *, over: bool) -> Iterable[RunRecord]:
         """The jobs in plan order, then any that the plan does not name, in order of their ids."""
@@ -202,7 +202,7 @@ class _Job:
             group=self.started.group if self.started else planned.group,
             status=Status.CRASHED if over else Status.RUNNING,
             started_at=self.started.timestamp if self.started else None,
-            duration_ms=sum(timing.duration_ms for timing in timings),
+            duration_ms=round(sum(timing.duration_ms for timing in timings), 3),
             queue_ms=self.started.queue_ms if self.started else 0,
             rows_read=sum(timing.rows_read or 0 for timing in timings),
             rows_written=landed,

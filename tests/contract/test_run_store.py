@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from runner.errors import RunNotFound, UsageError
-from runner.events import Event, JobFinished, RunFinished, RunStarted
+from runner.events import Event, JobFinished, JobStarted, RunFinished, RunStarted, StepFinished
 from runner.fold import fold_run
 from runner.ids import new_ulid
 from runner.ports import RunStore, RunWriter
-from runner.records import PipelineRun, Status
+from runner.records import PipelineRun, Status, StepTiming
 from runner.run_store import FileRunStore
 from runner.testing.memory_run_store import MemoryRunStore
 from runner.testing.run_history import run_history
@@ -85,6 +85,23 @@ def test_a_living_run_is_running_and_shows_what_it_has_done(store: RunStore) -> 
     assert run.status is Status.RUNNING
     assert [listed.status for listed in store.latest()] == [Status.RUNNING]
     writer.close()
+
+
+def test_what_a_crashed_run_took_is_told_to_the_microsecond(store: RunStore) -> None:
+    """As everywhere: a sum of fractions has many more digits."""
+    started, begun, *_ = run_history(jobs=["a"], started_at=AT)
+    assert isinstance(begun, JobStarted)
+    steps = [
+        StepFinished(
+            run_id=begun.run_id, job_run_id=begun.job_run_id, job_id="a",
+            timestamp=AT + timedelta(microseconds=387_294),
+            timing=StepTiming(step_id=step_id, duration_ms=0.1),
+        )
+        for step_id in "xyz"
+    ]  # fmt: skip
+    run = store.load(keep(store, [started, begun, *steps]))
+
+    assert (run.status, run.duration_ms, run.jobs[0].duration_ms) == (Status.CRASHED, 387.294, 0.3)
 
 
 def test_a_run_whose_writer_is_gone_has_crashed(store: RunStore) -> None:
