@@ -87,7 +87,7 @@ def from_files(store: FileRunStore, wanted: WantedEvents) -> list[EventRow]:
             break
         if since is not None and _ended_before(store, run_id, since):
             continue  # a store that was copied has files that are newer than what is in them
-        for row in _rows(store, run_id):
+        for row in _rows(store, run_id, wanted.types):
             if wanted.takes(row):
                 keep = heappush if len(newest) < wanted.limit else heappushpop
                 keep(newest, (row["timestamp"], row["event_id"], next(number), row))
@@ -104,8 +104,10 @@ def _ended_before(store: FileRunStore, run_id: str, moment: datetime) -> bool:
     return run is not None and run.completed_at is not None and run.completed_at < moment
 
 
-def _rows(store: FileRunStore, run_id: str) -> list[EventRow]:
+def _rows(store: FileRunStore, run_id: str, types: Sequence[str]) -> list[EventRow]:
     try:
+        if types and not store.may_have(run_id, types):
+            return []
         return list(events_to_rows(store.events(run_id)))
     except (RunNotFound, DamagedRecord):
         return []

@@ -144,6 +144,12 @@ class FileRunStore:
         """Return the events of a run, and whether its last line was torn. Raises as `events` does."""
         return StoredRun(self._find(run_id)).events()
 
+    def may_have(self, run_id: str, words: Collection[str]) -> bool:
+        """Tell whether a run may have events in which one of `words` is a value: seen without decoding them, in a
+        twentieth of the time. Raises `RunNotFound`.
+        """
+        return StoredRun(self._find(run_id)).may_have(words)
+
     def is_alive(self, run_id: str) -> bool:
         """Tell whether the run's writer is open in this or another process. Raises `RunNotFound`."""
         return StoredRun(self._find(run_id)).is_alive()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from runner.errors import DamagedRecord, RunNotFound
 from runner.events import Event, UnknownEvent, from_dict
 from runner.files import Folder, is_locked, read_all
 from runner.fold import fold_run
-from runner.jsonl import DamagedLine, decode_line, decode_lines
+from runner.jsonl import DamagedLine, decode_line, decode_lines, dumps
 from runner.logs import get_logger
 from runner.records import ErrorInfo, PipelineRun, Status
 from runner.run_store.layout import (
@@ -73,13 +73,14 @@ class StoredRun:
         finally:
             os.close(fd)
 
+    def may_have(self, words: Collection[str]) -> bool:
+        """Whether one of `words` stands in the file as a value; it may be that of another member."""
+        content = self._lines()
+        return any(dumps(word).encode("ascii") in content for word in words)
+
     def events(self) -> StoredEvents:
         """The events, in file order."""
-        try:
-            with Folder(self.path) as folder:
-                content = folder.read(EVENTS)
-        except FileNotFoundError:
-            return StoredEvents(())
+        content = self._lines()
         events: list[Event] = []
         torn = 0
         try:
@@ -91,6 +92,14 @@ class StoredRun:
         except DamagedLine as error:
             raise self._damaged(error) from error
         return StoredEvents(tuple(events), torn)
+
+    def _lines(self) -> bytes:
+        """The event file; empty where there is none."""
+        try:
+            with Folder(self.path) as folder:
+                return folder.read(EVENTS)
+        except FileNotFoundError:
+            return b""
 
     def event(self, line: bytes, number: int) -> Event:
         """One line of the event file as an event."""

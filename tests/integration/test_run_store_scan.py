@@ -141,3 +141,16 @@ def test_a_run_under_way_has_lasted_until_now(tmp_path: Path) -> None:
     assert [run.duration_ms for run in (listed, whole, whole.jobs[0])] == pytest.approx([3.6e6] * 3, abs=6e4)
     crashed = store.load(events[0].run_id)
     assert (crashed.status, crashed.duration_ms) == (Status.CRASHED, 0)
+
+
+def test_whether_a_run_has_events_of_a_kind_is_seen_without_decoding_them(tmp_path: Path) -> None:
+    """Also in a file that is damaged: who reads it then will say so."""
+    store = FileRunStore(tmp_path)
+    path = put(store, 0)
+    run_id = next(store.ids())[0]
+    assert store.may_have(run_id, ["job.retrying", "job.finished"])
+    assert not store.may_have(run_id, ["job.retrying", "finished", "job.finished "])
+    (path / "events.jsonl").write_bytes(b'no "job.retrying"\n')
+    assert store.may_have(run_id, ["job.retrying"])
+    (path / "events.jsonl").unlink()
+    assert not store.may_have(run_id, ["job.retrying"])
