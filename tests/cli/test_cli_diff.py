@@ -129,6 +129,16 @@ def test_a_run_beside_itself_has_no_change(
     assert [line for line in told.splitlines() if line.endswith(" ")] == []
 
 
+def test_no_change_has_no_sign_that_says_otherwise(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    for number, taken in enumerate((0.4, 0.2)):
+        job = TimedJob(job_id="load", steps={"fetch": taken})
+        put(project, timed_history("daily", [job], started_at=NOW - timedelta(minutes=9 - number)))
+    assert in_project("diff") == 0
+    assert "-0 ms" not in capsys.readouterr().out
+
+
 def test_runs_of_other_names_can_be_compared_and_it_is_said(
     two: tuple[str, str], project: DemoProject, in_project: InProject, capsys: Captured
 ) -> None:

@@ -39,6 +39,17 @@ def test_a_mistyped_command_is_told_whatever_stands_behind_it(
     assert capsys.readouterr().err == expected
 
 
+def test_who_asks_for_help_is_told_where_it_is(
+    in_project: InProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["help"], ["help", "stats"]):
+        assert in_project(*words) == 2
+        assert capsys.readouterr().err == (
+            "error: 'help' is neither a command nor a pipeline or job"
+            " (run-pipeline --help, or run-pipeline COMMAND --help)\n"
+        )
+
+
 def test_a_word_too_many_behind_a_name_is_told_as_that(
     in_project: InProject, capsys: pytest.CaptureFixture[str]
 ) -> None:

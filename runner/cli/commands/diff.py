@@ -93,7 +93,8 @@ def _row(change: Change) -> list[Part]:
 
 
 def _delta(change: Change) -> Part:
-    text = ("-" if change.delta_ms < 0 else "+") + duration(abs(change.delta_ms))
+    taken = duration(abs(change.delta_ms))
+    text = ("-" if change.delta_ms < 0 and taken != duration(0) else "+") + taken
     return Styled(text, _style(change)) if _style(change) else text
 
 

@@ -141,5 +141,6 @@ def check_name(invocation: Invocation, name: str) -> None:
     from runner.errors import UsageError, did_you_mean
 
     names = names_of(invocation.project)
-    if name not in names and (hint := did_you_mean(name, [*COMMANDS, *names])):
+    where = "run-pipeline --help, or run-pipeline COMMAND --help" if name == "help" else ""
+    if name not in names and (hint := where or did_you_mean(name, [*COMMANDS, *names])):
         raise UsageError(f"{name!r} is neither a command nor a pipeline or job", hint=hint)
