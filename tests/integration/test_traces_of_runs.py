@@ -451,6 +451,25 @@ def test_the_statement_that_failed_says_so_and_no_other(
     assert not any("error.type" in span.attributes for span in asked if span is not failed)
 
 
+@pytest.mark.parametrize("name", ["duckdb", "postgres-18", "bigquery"])
+def test_a_query_that_fails_among_its_rows_says_so_and_no_other(
+    name: str, shop: ThrowAwayProject, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    number = "CAST(CASE WHEN n > 20 THEN 'many' ELSE '1' END AS {})".format(
+        "INT64" if name == "bigquery" else "BIGINT"
+    )
+    query = {"step_id": "ask", "op": "sql", "statement": f"SELECT {number} AS n, 0 AS double FROM raw.a"}
+    shop.job("wrong", query, write("out.doubles"))
+    shop.pipeline("chain", jobs={"load_a": {}, "wrong": {"needs": "load_a"}})
+    with new_engine(name, request, tmp_path) as engine, collecting() as collector:
+        run_it(shop, "chain", collector, warehouse=engine.warehouse)
+
+    asked = [span for span in collector.spans if span.kind == "CLIENT"]
+    (failed,) = [span for span in asked if span.failed]
+    assert "'many'" in failed.attributes["db.query.text"]
+    assert failed.attributes["error.type"]
+
+
 def test_two_runs_at_once_are_two_trees(shop: ThrowAwayProject) -> None:
     async def execute(address: str) -> None:
         settings = shop.settings(telemetry={"endpoint": address})

@@ -48,6 +48,7 @@ class Reader:
         self._begun = False
         self._begun_ns: int | None = None
         self._ended = False
+        self._error: RunPipelineError | None = None
 
     async def batches(self) -> AsyncGenerator[pa.RecordBatch, None]:
         """Yield the rows as they come. The first hop also opens the query; the end costs no hop of its own unless
@@ -63,6 +64,7 @@ class Reader:
         try:
             return await self._calls.on(self._cursor, self._pull, self._statement.text, budget=self._budget)
         except RunPipelineError as error:
+            self._error = error
             locate(error, self._statement)
             raise
 
@@ -85,6 +87,7 @@ class Reader:
                 duration_ms=duration_ms,
                 rows=self._rows,
                 begun_ns=self._begun_ns,
+                error=self._error,
             )
         if self._schema is None:
             rollback(self._cursor)

@@ -55,8 +55,17 @@ class _ToldRelation:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._relation, name)
 
+    def to_arrow_reader(self, batch_rows: int) -> Any:
+        """Open the stream, which its reader logs at its end; log what cannot be opened."""
+        started = monotonic_ns()
+        try:
+            return self._relation.to_arrow_reader(batch_rows)
+        except Exception as error:
+            log_statement(ENGINE, self._text, duration_ms=(monotonic_ns() - started) / 1e6, error=error)
+            raise
+
     def to_arrow_table(self) -> Any:
-        """Execute and log. A relation that is streamed is logged by its reader, at its end."""
+        """Execute and log."""
         with Sending(ENGINE, self._text) as sending:
             table = self._relation.to_arrow_table()
             sending.rows = table.num_rows

@@ -65,12 +65,14 @@ class Reader:
         self._count = 0
         self._begun = 0
         self.ended = False
+        self._error: RunPipelineError | None = None
 
     async def next(self) -> list[pa.RecordBatch]:
         """Return the next batches; the first hop also opens the query, the last ends it."""
         try:
             return await self._calls.on(self._session, self._pull, self._statement.text, budget=self._budget)
         except RunPipelineError as error:
+            self._error = error
             locate(error, self._statement)
             raise
 
@@ -157,7 +159,9 @@ class Reader:
 
     def _log(self) -> None:
         milliseconds = (monotonic_ns() - self._begun) / 1e6
-        log_statement(ENGINE, self._statement.text, duration_ms=milliseconds, rows=self._count)
+        log_statement(
+            ENGINE, self._statement.text, duration_ms=milliseconds, rows=self._count, error=self._error
+        )
 
     def _as_wanted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         self._count += batch.num_rows
