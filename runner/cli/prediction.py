@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import click
@@ -44,14 +44,16 @@ def print_prediction(
     from runner.clock import utc_now
     from runner.operations.what_if import what_if
 
-    recorded = list(islice(invocation.store.scan(name=name, since=since, jobs=True), runs))[::-1]
-    if not recorded:
+    newest_first = islice(invocation.store.scan(name=name, since=since, jobs=True), runs)
+    newest = next(newest_first, None)
+    if newest is None:
         raise no_runs_of(invocation.store, name, since=since)
-    given = dict(recorded[-1].params)
+    given = dict(newest.params)
 
     def plan_with(max_workers: int | None) -> RunPlan:
         return invocation.loaded.plan(name, given_params=given, as_of=utc_now(), max_workers=max_workers)
 
+    recorded = chain((newest,), newest_first)
     found = what_if(name, recorded, plan_with, invocation.settings.queues, workers)
     if invocation.output != "table":
         invocation.console.json(found.to_dict(), indent=2 if invocation.output == "json" else None)

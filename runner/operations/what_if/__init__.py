@@ -6,7 +6,7 @@ each other up (one database, one core, one target table), more workers bring les
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,46 +80,67 @@ class WhatIf:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What a run that succeeded as a whole tells of runs."""
+
+    max_workers: int | None
+    duration_ms: float
+    engine_ms: float
+    stages_ms: Mapping[str, float]
+
+
 def what_if(
     name: str,
-    runs: Sequence[PipelineRun],
+    newest_first: Iterable[PipelineRun],
     plan_with: PlanWith,
     queues: Mapping[str, int],
     workers: Sequence[int],
 ) -> WhatIf:
-    """Predict runs of `name` with each number of `workers` from recorded runs, oldest first.
+    """Predict runs of `name` with each number of `workers` from recorded runs.
 
     Retries, rescores and runs that did not succeed as a whole tell of jobs, not of runs. Raises `UsageError` where no
     run succeeded.
     """
-    whole = [run for run in runs if not run.retry_of and not run.rescore]
-    succeeded = [run for run in whole if run.status is Status.SUCCESS]
-    if not succeeded:
+    past: list[_Past] = []
+    series = histories(_told(newest_first, past), newest_first=True)
+    if not past:
         raise UsageError(f"no run of {name!r} has succeeded in that time: there is nothing to predict from")
     lasting = {
         job_id: median(history.durations)
-        for (job_id, step_id), history in histories(whole).items()
+        for (job_id, step_id), history in series.items()
         if not step_id and history.durations
     }
-    engine_ms = median([critical_path(run).time_of("engine") for run in succeeded])
+    engine_ms = median([each.engine_ms for each in past])
 
     def predicted(max_workers: int | None) -> Prediction:
         return predict(plan_with(max_workers), queues, lasting, engine_ms, max_workers)
 
     declared = plan_with(None)
     # Runs with another --max-workers tell how long jobs last, but not how long such runs do.
-    alike = [run for run in succeeded if run.max_workers == declared.max_workers] or succeeded
+    alike = [each for each in past if each.max_workers == declared.max_workers] or past
     return WhatIf(
         name=name,
-        runs=len(succeeded),
-        recorded_ms=median([run.duration_ms for run in alike]),
-        recorded_stages_ms=_medians([stages_of(run) for run in alike]),
+        runs=len(past),
+        recorded_ms=median([each.duration_ms for each in alike]),
+        recorded_stages_ms=_medians([each.stages_ms for each in alike]),
         engine_ms=engine_ms,
         unknown=tuple(job.job_id for job in declared.jobs if job.job_id not in lasting),
         declared=predict(declared, queues, lasting, engine_ms, None),
         unlimited=predicted(MAX_WORKERS),
         asked=tuple(predicted(number) for number in workers),
     )
+
+
+def _told(runs: Iterable[PipelineRun], past: list[_Past]) -> Iterator[PipelineRun]:
+    """Yield the runs that tell of jobs, and note of those that tell of runs, too, what they do."""
+    for run in runs:
+        if run.retry_of or run.rescore:
+            continue
+        if run.status is Status.SUCCESS:
+            engine_ms = critical_path(run).time_of("engine")
+            past.append(_Past(run.max_workers, run.duration_ms, engine_ms, stages_of(run)))
+        yield run
 
 
 def predict(
@@ -142,7 +163,7 @@ def predict(
 def stages_of(run: PipelineRun) -> dict[str, float]:
     """Return how long each group of jobs took, from when its first was ready to the end of its last."""
     groups: dict[str, list[Bar]] = {}
-    for bar in timeline(run).bars:
+    for bar in timeline(run, steps=False).bars:
         groups.setdefault(bar.group, []).append(bar)
     return {
         group: max(bar.end_ms for bar in bars) - min(bar.ready_ms for bar in bars)
