@@ -123,7 +123,7 @@ class Reader:
                 break
             rows += batch.num_rows
             self._rows += batch.num_rows
-            size += batch.nbytes
+            size += batch.get_total_buffer_size()
             if batch.num_rows:
                 found.append(self._as_declared(batch))
         return found
