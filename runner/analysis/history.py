@@ -176,6 +176,12 @@ def _jobs_first(found: Mapping[SeriesKey, History]) -> dict[SeriesKey, History]:
     return dict(sorted(found.items(), key=lambda item: (order[item[0][0]], bool(item[0][1]))))
 
 
+def usual_length(runs: Iterable[PipelineRun]) -> float | None:
+    """Return the median milliseconds of the runs that succeeded and did all of their work; None where none did."""
+    lengths = [run.duration_ms for run in runs if run.status is Status.SUCCESS and run.is_whole]
+    return median(lengths) if lengths else None
+
+
 def failure_causes(runs: Sequence[PipelineRun]) -> Counter[str]:
     """Count errors of runs and their jobs by category; `skipped` is no cause, but what another one had for a result."""
     errors = [error for run in runs for error in run.errors]

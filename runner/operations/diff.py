@@ -128,7 +128,7 @@ def pair(store: FileRunStore, before: str | None, after: str | None) -> tuple[Pi
 def _success_before(store: FileRunStore, run: PipelineRun) -> str:
     """Return the id of the newest run of the same name before one that succeeded, and did all of its work."""
     for each in store.scan(name=run.pipeline_id, status=Status.SUCCESS):
-        if each.pipeline_run_id < run.pipeline_run_id and not each.retry_of and not each.rescore:
+        if each.pipeline_run_id < run.pipeline_run_id and each.is_whole:
             return each.pipeline_run_id
     raise UsageError(
         f"no run of {run.pipeline_id!r} has succeeded before {run.pipeline_run_id},"

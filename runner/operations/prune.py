@@ -84,7 +84,7 @@ def _reasons(
 
 def _succeeded(store: FileRunStore, run_id: str) -> bool:
     run = store.one(run_id, jobs=False)
-    return run is not None and run.status is Status.SUCCESS and not run.retry_of and not run.rescore
+    return run is not None and run.status is Status.SUCCESS and run.is_whole
 
 
 def remove(store: FileRunStore, choice: Choice) -> tuple[list[str], int]:

@@ -154,12 +154,12 @@ def sum_up(name: str, newest_first: Iterable[PipelineRun]) -> Statistics:
         for run in newest_first:
             runs.append(run.without_jobs())
             causes.update(failure_causes([run]))
-            if _is_whole(run):
+            if run.is_whole:
                 yield run
 
     series = histories(whole_runs(), newest_first=True)
     runs.reverse()
-    whole = [run for run in runs if _is_whole(run)]
+    whole = [run for run in runs if run.is_whole]
     succeeded = [run for run in whole if run.status is Status.SUCCESS]
     rates = [
         run.rows_written * 1000 / run.duration_ms for run in succeeded if run.rows_written and run.duration_ms
@@ -176,10 +176,6 @@ def sum_up(name: str, newest_first: Iterable[PipelineRun]) -> Statistics:
         usage=summed(run.warehouse for run in runs),
         parts=tuple(_parts(series.values())),
     )
-
-
-def _is_whole(run: PipelineRun) -> bool:
-    return not run.retry_of and not run.rescore
 
 
 def _parts(found: Iterable[History]) -> Iterable[Part]:

@@ -81,6 +81,11 @@ class PipelineRun:
         return self.totals.warehouse if self.totals else summed(job.warehouse for job in self.jobs)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it was to do all of its work as it comes: what retries and rescores take measures no others."""
+        return not self.retry_of and not self.rescore
+
+    @property
     def owed(self) -> tuple[str, ...]:
         """Ids of the jobs that did not do all of their work, in the order of the plan. One that only put rows into
         quarantine, within its limit, did.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from runner.events import Event
+from runner.events import Event, RunStarted
 from runner.fold import fold_run
 from runner.ids import new_ulid
 from runner.records import ErrorInfo
@@ -108,3 +109,12 @@ def hostile(runs_dir: Path) -> str:
         for each in range(2)
     ]
     return ids[-1]
+
+
+def retries(runs_dir: Path, count: int) -> None:
+    """Put runs after those of `series` that did only a part of the work again."""
+    for number in range(count):
+        short = timed_history("daily", list(jobs(1)), started_at=START + timedelta(days=1, hours=number))
+        started = short[0]
+        assert isinstance(started, RunStarted)
+        put(runs_dir, [replace(started, retry_of="01KH4SATJ00000000000000000"), *short[1:]])

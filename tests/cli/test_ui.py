@@ -20,7 +20,7 @@ from runner.fold import fold_run
 from runner.operations.init import init_project
 from runner.run_store import FileRunStore
 from runner.testing.timed_history import timed_history
-from tests.browser.scenes import START, jobs, series
+from tests.browser.scenes import START, jobs, retries, series
 from tests.cli.demo_project import REPOSITORY, DemoProject
 
 InProject = Callable[..., int]
@@ -198,6 +198,13 @@ def test_pages_tell_of_runs_and_lead_to_each_other(runs_dir: Path, served: Serve
     assert f'href="/run/{ids[0]}"' in overview
     assert f"run <code>{ids[1]}</code>" in served.ask("/name/daily").body
     assert f'href="/run/{ids[0]}"' in served.ask(f"/run/{ids[1]}").body
+
+
+def test_retries_are_not_what_is_usual(runs_dir: Path, served: Served) -> None:
+    series(runs_dir, "daily", 2)
+    retries(runs_dir, 5)
+
+    assert "usually 4.3 s" in served.ask().body
 
 
 def test_a_damaged_run_is_told_and_the_others_are_shown(runs_dir: Path, served: Served) -> None:

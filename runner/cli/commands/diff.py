@@ -62,7 +62,7 @@ def lines_of(found: Difference) -> Iterator[list[Part]]:
     if found.before.pipeline_id != found.after.pipeline_id:
         yield [Styled("these are runs of different names", YELLOW)]
     for name, run in (("before", found.before), ("after", found.after)):
-        if run.retry_of or run.rescore:
+        if not run.is_whole:
             what = "retry" if run.retry_of else "rescore"
             yield [Styled(f"{name} is a {what}: it did only a part of the work", YELLOW)]
     rows = [_row(each) for job, steps in found.jobs for each in (job, *steps)]

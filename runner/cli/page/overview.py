@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from runner.analysis.quantiles import median
+from runner.analysis.history import usual_length
 from runner.cli.page import words
 from runner.cli.page.markup import Html, join, tag
 from runner.cli.page.strip import Link, runs_table, strip
@@ -40,9 +40,9 @@ def _said(latest: Sequence[PipelineRun]) -> str:
 
 def _pipeline(name: str, runs: Sequence[PipelineRun], link: Link, name_link: Link) -> Html:
     last = runs[-1]
-    durations = [run.duration_ms for run in runs if run.status is Status.SUCCESS]
+    length = usual_length(runs)
     took = "" if last.status is Status.RUNNING else f" in {duration(last.duration_ms)}"
-    usual = f", usually {duration(median(durations))}" if len(durations) > 1 else ""
+    usual = f", usually {duration(length)}" if length is not None and len(runs) > 1 else ""
     return tag(
         "article",
         tag("h2", tag("a", words.name(name), href=name_link(name))),

@@ -81,8 +81,10 @@ def _duration(view: RunView) -> Html:
     note = "the first run of this name that is known" if len(view.runs) == 1 else "no run before it succeeded"
     running = view.run.status is Status.RUNNING
     if usual is not None:
-        whole = view.run.status in (Status.SUCCESS, Status.PARTIAL)
-        note = words.against(took, usual) if whole else f"usually {duration(usual)}"
+        ended = view.run.status in (Status.SUCCESS, Status.PARTIAL)
+        note = words.against(took, usual) if ended else f"usually {duration(usual)}"
+        if not view.run.is_whole:
+            note = f"a part of the work, which usually takes {duration(usual)}"
     return _tile("so far" if running else "took", duration(took), note)
 
 

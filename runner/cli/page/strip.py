@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from runner.analysis.quantiles import median
+from runner.analysis.history import usual_length
 from runner.cli.page import words
 from runner.cli.page.markup import Html, tag
 from runner.cli.page.scale import percent
@@ -29,7 +29,7 @@ def strip_section(runs: Sequence[PipelineRun], chosen: str, link: Link | None) -
     said = (
         f"Of the last {len(runs)} runs, {_went(len(bad))}" if len(runs) > 1 else "The only run that is known"
     )
-    usual = _usual(runs)
+    usual = usual_length(runs)
     if usual is not None and len(runs) > 1:
         said += f"; one that succeeds usually takes {duration(usual)} (dashed)"
     return section(
@@ -45,18 +45,13 @@ def _went(bad: int) -> str:
     return f"{bad} did not succeed" if bad else "none went wrong"
 
 
-def _usual(runs: Sequence[PipelineRun]) -> float | None:
-    durations = [run.duration_ms for run in runs if run.status is Status.SUCCESS]
-    return median(durations) if durations else None
-
-
 def strip(
     runs: Sequence[PipelineRun], *, chosen: str = "", link: Link | None = None, label: str = ""
 ) -> Html:
     """Return the columns of runs, oldest first. With `link` each leads to its run."""
     places = max(len(runs), FEWEST)
     longest = max((run.duration_ms for run in runs), default=0.0)
-    usual = _usual(runs)
+    usual = usual_length(runs)
     dashed = None
     if usual is not None and longest > 0:
         y = BASE - HIGHEST * usual / longest

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runner.analysis.critical_path import CriticalPath, critical_path
-from runner.analysis.history import History, SeriesKey, histories, shares_of
+from runner.analysis.history import History, SeriesKey, histories, shares_of, usual_length
 from runner.analysis.quantiles import median
 from runner.analysis.timeline import Timeline, timeline
-from runner.records import PipelineRun, Status
+from runner.records import PipelineRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +56,9 @@ def view_of(run: PipelineRun, before: Sequence[PipelineRun], *, now: datetime) -
     """
     bars = timeline(run, now=now)
     path = critical_path(run, bars)
-    comparable = [each for each in before if not each.retry_of and not each.rescore]
+    comparable = [each for each in before if each.is_whole]
     earlier, own = histories(comparable), histories([run])
     usual = {key: median(each) for key, history in earlier.items() if (each := history.durations)}
-    lengths = [each.duration_ms for each in comparable if each.status is Status.SUCCESS]
     reach = [bar.start_ms + usual.get((bar.job_id, ""), 0.0) for bar in bars.bars]
     return RunView(
         run=run,
@@ -69,7 +68,7 @@ def view_of(run: PipelineRun, before: Sequence[PipelineRun], *, now: datetime) -
         series=_joined(earlier, own),
         shares=shares_of(run, path),
         usual=usual,
-        usual_run_ms=median(lengths) if lengths else None,
+        usual_run_ms=usual_length(comparable),
         whole_ms=max(bars.duration_ms, *reach, 0.0),
     )
 

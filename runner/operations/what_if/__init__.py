@@ -135,7 +135,7 @@ def what_if(
 def _told(runs: Iterable[PipelineRun], past: list[_Past]) -> Iterator[PipelineRun]:
     """Yield the runs that tell of jobs, and note of those that tell of runs, too, what they do."""
     for run in runs:
-        if run.retry_of or run.rescore:
+        if not run.is_whole:
             continue
         if run.status is Status.SUCCESS:
             engine_ms = critical_path(run).time_of("engine")
