@@ -187,7 +187,7 @@ class _Walk:
     def _before(self, bar: Bar) -> tuple[Bar | None, Link]:
         """What a job followed, and why."""
         if bar.queue_ms >= WAIT_MS:
-            holder = self._ended_last(bar.start_ms + CLOCK_MS)
+            holder = self._gave_way(bar.start_ms)
             if holder is not None and holder.end_ms > bar.ready_ms:
                 return holder, Link.SLOT
         if bar.job_id in self._waits_for:
@@ -197,6 +197,15 @@ class _Walk:
         else:
             before = self._ended_last(bar.ready_ms + CLOCK_MS)
         return before, Link.ORDER if before is not None else Link.START
+
+    def _gave_way(self, start_ms: float) -> Bar | None:
+        """The job whose end set free the slot that was taken at a moment: of the last before it and the last within
+        `CLOCK_MS` after it the nearer one.
+        """
+        before, around = self._ended_last(start_ms), self._ended_last(start_ms + CLOCK_MS)
+        if before is None or around is None:
+            return around
+        return before if start_ms - before.end_ms <= abs(around.end_ms - start_ms) else around
 
     def _ended_last(self, limit_ms: float) -> Bar | None:
         """The job that ended last up to a moment, of those that are not on the path yet."""

@@ -121,6 +121,15 @@ def test_a_wait_that_nobody_stood_in_the_way_of_is_told_as_a_wait() -> None:
     assert path.behind_slots_ms == 300
 
 
+def test_who_set_a_slot_free_ended_before_it_was_taken() -> None:
+    """Another that ended a moment after that had no part in it."""
+    jobs = [TimedJob(job_id="a", steps={"read": 300.0}), TimedJob(job_id="b", steps={"read": 303.0})]
+    run = run_of(timed_history("daily", [*jobs, *JOBS[2:3]], started_at=START, max_workers=2))
+    taken = replace(run.jobs[2], started_at=START + timedelta(milliseconds=300.4), queue_ms=300.4)
+
+    assert critical_path(replace(run, duration_ms=351, jobs=(*run.jobs[:2], taken))).jobs == ("a", "c")
+
+
 def test_a_slot_that_came_long_after_the_one_before_had_ended_was_waited_for() -> None:
     """Another run, or something that left no record, had it meanwhile."""
     run = run_of(timed_history("daily", JOBS[:2], started_at=START, max_workers=1))
