@@ -183,7 +183,13 @@ def usual_length(runs: Iterable[PipelineRun]) -> float | None:
 
 
 def failure_causes(runs: Sequence[PipelineRun]) -> Counter[str]:
-    """Count errors of runs and their jobs by category; `skipped` is no cause, but what another one had for a result."""
-    errors = [error for run in runs for error in run.errors]
-    errors += [error for run in runs for job in run.jobs for error in job.errors]
-    return Counter(error.category for error in errors if error.category != "skipped")
+    """Count errors of jobs by category, and those of runs that none of their jobs has, too: a run that was killed and
+    the job that it was in tell of one crash. `skipped` is no cause, but what another one had for a result.
+    """
+    causes: Counter[str] = Counter()
+    for run in runs:
+        of_jobs = Counter(error.category for job in run.jobs for error in job.errors)
+        causes += of_jobs
+        causes.update(error.category for error in run.errors if error.category not in of_jobs)
+    del causes["skipped"]
+    return causes

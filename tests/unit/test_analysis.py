@@ -217,6 +217,15 @@ def test_steps_of_a_job_that_failed_are_not_compared() -> None:
     assert found["a", "score"].durations == [900]
 
 
+def test_a_failure_is_counted_once_in_the_job_or_in_the_run() -> None:
+    """A run that was killed says so for itself and for the job that it was in: that is one crash."""
+    crashed = run_of(history()[:2])
+    empty = run_of(history()[:1])
+    assert [error.category for error in (*crashed.errors, *crashed.jobs[0].errors)] == ["crashed"] * 2
+    assert failure_causes([crashed]) == {"crashed": 1}
+    assert failure_causes([empty, crashed]) == {"crashed": 2}
+
+
 def test_a_single_slow_run_is_no_trend() -> None:
     assert trend([100.0] * 20 + [500.0]).word == "steady"
     assert trend([100.0, 200.0] * 2).word == "unknown"
