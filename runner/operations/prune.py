@@ -20,8 +20,8 @@ PRUNE_SCHEMA = "run-pipeline/prune.v1"
 class Choice:
     """The ids of the runs that go, newest first, and how many stay, by reason.
 
-    Reasons: `newer` (than asked for), `latest` (the newest of its name), `compared` (among the newest successful ones
-    of its name), `unsent` (its events are not in `ops.event_log`), `alive`.
+    Reasons: `newer` (than asked for), `latest` (the newest of its name that has begun), `compared` (among the newest
+    successful ones of its name), `unsent` (its events are not in `ops.event_log`), `alive`.
     """
 
     going: tuple[str, ...]
@@ -61,10 +61,13 @@ def _reasons(
     seen: set[str] = set()
     compared: Counter[str] = Counter()
     for run_id, name in store.ids():
-        latest = name not in seen
-        seen.add(name)
         # A name that has enough need not be read any more: ids alone tell the age.
-        succeeded = compared[name] < keep_runs and _succeeded(store, run_id)
+        is_read = name not in seen or compared[name] < keep_runs
+        run = store.one(run_id, jobs=False) if is_read else None
+        latest = run is not None and name not in seen
+        if latest:
+            seen.add(name)
+        succeeded = run is not None and run.status is Status.SUCCESS and run.is_whole
         compared[name] += succeeded
         if ulid_ms(run_id) >= before_ms:
             yield run_id, "newer"
@@ -72,7 +75,7 @@ def _reasons(
             yield run_id, "unsent"
         elif latest:
             yield run_id, "latest"
-        elif succeeded:
+        elif succeeded and compared[name] <= keep_runs:
             yield run_id, "compared"
         else:
             try:
@@ -80,11 +83,6 @@ def _reasons(
             except RunNotFound:  # somebody else has removed it meanwhile
                 continue
             yield run_id, "alive" if alive else ""
-
-
-def _succeeded(store: FileRunStore, run_id: str) -> bool:
-    run = store.one(run_id, jobs=False)
-    return run is not None and run.status is Status.SUCCESS and run.is_whole
 
 
 def remove(store: FileRunStore, choice: Choice) -> tuple[list[str], int]:

@@ -66,6 +66,21 @@ def test_old_runs_go_and_the_newest_and_what_is_compared_stay(
     assert in_project("show", compared[1]) == 0
 
 
+def test_a_run_that_was_killed_before_it_began_is_not_the_newest_of_its_name(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    """Nobody can look at it: what stays is the newest that has something to tell."""
+    latest = run_of(project, "weekly", 400, failing=True)
+    empty = run_of(project, "weekly", 399)
+    folder = FileRunStore(project.folder / "var" / "runs").path(empty)
+    (folder / "run.json").unlink()
+    (folder / "events.jsonl").write_bytes(b"")
+
+    done = pruned(in_project, capsys, "--keep", "30d", "--keep-runs", "0", "--yes")
+    assert (done["removed"], done["staying"]) == ([empty], {"latest": 1})
+    assert ids(project) == {latest}
+
+
 def test_what_is_alive_or_unsent_stays(project: DemoProject, in_project: InProject, capsys: Captured) -> None:
     run_of(project, "daily", 1)
     unsent, gone = run_of(project, "daily", 60), run_of(project, "daily", 62)
