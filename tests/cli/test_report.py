@@ -18,7 +18,7 @@ from runner.events import JobFinished
 from runner.fold import fold_run
 from runner.records import Status, StepRegression
 from runner.run_store import FileRunStore
-from runner.testing.timed_history import timed_history
+from runner.testing.timed_history import TimedJob, timed_history
 from tests.browser.scenes import HOSTILE, START, hostile, jobs, put, retries, series
 from tests.cli.demo_project import DemoProject
 
@@ -263,3 +263,14 @@ def test_a_job_that_was_skipped_is_not_told_to_come_while_the_run_goes_on(
 
     assert "1 job skipped." in written(project)
     assert "not begun" not in written(project)
+
+
+def test_short_jobs_among_many_are_folded_away_and_it_is_said(
+    project: DemoProject, runs_dir: Path, in_project: InProject
+) -> None:
+    long = [TimedJob(job_id="long", steps={"read": 60_000.0})]
+    short = [TimedJob(job_id=f"short_{number}", steps={"read": 5.0}) for number in range(40)]
+    put(runs_dir, timed_history("daily", [*long, *short], started_at=START, max_workers=41))
+
+    assert in_project("report") == 0
+    assert "40 jobs more, each below 0.5 % of the run" in "".join(Elements(written(project)).said)

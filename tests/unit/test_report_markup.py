@@ -106,3 +106,11 @@ def test_of_nothing_everything_is_at_the_start() -> None:
 )
 def test_a_change_is_told_as_people_say_it(now: float, usual: float, said: str) -> None:
     assert words.change(now, usual) == said
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [(0, "-"), (1e-9, "<1 %"), (0.005, "<1 %"), (0.0051, "1 %"), (0.62, "62 %"), (1, "100 %")],
+)
+def test_what_is_there_is_never_told_as_nothing(part: float, said: str) -> None:
+    assert words.share(part) == said

@@ -51,7 +51,7 @@ def gantt(view: RunView) -> Html:
     critical = _critical(view)
     rows = [_row(view, bar, critical.get(bar.job_id, [])) for bar in first]
     if folded:
-        said = f"{count(len(folded), 'job')} more, each below {words.share(SHORT)} of the run"
+        said = f"{count(len(folded), 'job')} more, each below {100 * SHORT:g} % of the run"
         hidden = [_row(view, bar, critical.get(bar.job_id, [])) for bar in folded]
         rows.append(tag("details", tag("summary", said), hidden, class_="more"))
     figure = tag(

@@ -60,4 +60,4 @@ def against(now: float, usual: float) -> str:
 
 def share(part: float) -> str:
     """Return a part from 0 to 1 as `62 %`; what is there but rounds to nothing is `<1 %`."""
-    return "-" if part <= 0 else "<1 %" if part < 0.005 else f"{100 * part:.0f} %"
+    return "-" if part <= 0 else f"{100 * part:.0f} %" if round(100 * part) else "<1 %"
