@@ -63,6 +63,7 @@ class Interrupts:
             self._give_up()
         finally:
             too_late.cancel()
+            too_late.join()  # nothing is left running behind the connection
 
     def _give_up(self) -> None:
         with suppress(Exception):  # it has ended meanwhile
