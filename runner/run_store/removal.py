@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runner.errors import HeldByAnother
+from runner.files import is_folder
 from runner.run_store.layout import id_of
 from runner.run_store.stored import StoredRun
 
@@ -31,8 +32,10 @@ def is_leftover(name: str) -> bool:
 
 
 def remove_leftover(path: Path) -> None:
-    """Empty and remove what `remove_run` has renamed. Links in it are removed, not followed."""
-    shutil.rmtree(path)
+    """Empty and remove what `remove_run` has renamed, also beside another that does. Links in it are not followed."""
+    while is_folder(path):
+        with suppress(FileNotFoundError):  # what the other has removed; one of the two comes to the end
+            shutil.rmtree(path)
     with suppress(OSError):  # not empty: the day has other runs
         os.rmdir(path.parent)
 

@@ -226,5 +226,8 @@ class FileRunStore:
 
 
 def _names(path: Path) -> list[str]:
-    """Names in a folder in descending order; none where there is no folder, and none behind a link."""
-    return sorted(os.listdir(path), reverse=True) if is_folder(path) else []
+    """Names in a folder in descending order; none where there is no folder (any more), and none behind a link."""
+    try:
+        return sorted(os.listdir(path), reverse=True) if is_folder(path) else []
+    except FileNotFoundError:  # the last run of this day was removed in between
+        return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,19 @@ def test_a_link_in_the_place_of_a_run_is_not_followed(
 
     assert pruned(in_project, capsys, "--keep", "30d", "--keep-runs", "0", "--yes")["removed"] == [old]
     assert (precious / "file").exists()
+
+
+def test_two_that_prune_at_once_do_not_stand_in_each_others_way(tmp_path: Path) -> None:
+    """What one has begun to remove, the other finds as a leftover of somebody who was killed."""
+    days = [tmp_path / f"2026-02-{day:02}" for day in range(1, 11)]
+    for day in days:
+        for number in range(20):
+            jobs = day / f".removed-{number}" / "jobs"
+            jobs.mkdir(parents=True)
+            for job in range(5):
+                (jobs / f"{job}.json").touch()
+
+    with ThreadPoolExecutor(4) as threads:
+        done = [threads.submit(FileRunStore(tmp_path).remove_leftovers) for _ in range(4)]
+    assert [each.exception() for each in done] == [None] * 4
+    assert not list(tmp_path.iterdir())
