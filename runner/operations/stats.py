@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -90,7 +90,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """All of it. `parts` has each job before its steps, jobs with the greatest share first."""
+    """All of it. `parts` has each job before its steps, jobs with the greatest share first. `is_cut`: there are more
+    runs, older ones, in the time that was asked for.
+    """
 
     name: str
     first: datetime | None
@@ -102,6 +104,7 @@ class Statistics:
     causes: Mapping[str, int]
     usage: Usage | None
     parts: tuple[Part, ...]
+    is_cut: bool = False
 
     @property
     def runs(self) -> int:
@@ -121,6 +124,7 @@ class Statistics:
             "schema": STATS_SCHEMA,
             "name": self.name,
             "runs": self.runs,
+            "is_cut": self.is_cut,
             "first": format_utc(self.first) if self.first else None,
             "last": format_utc(self.last) if self.last else None,
             "statuses": dict(self.statuses),
@@ -139,7 +143,8 @@ def measure(
 ) -> Statistics:
     """Sum up the runs of `name` that have ended: those since a time (UTC), at most the newest `runs`."""
     ended = (run for run in store.scan(name=name, since=since, jobs=True) if run.status is not Status.RUNNING)
-    return sum_up(name, islice(ended, runs))
+    found = sum_up(name, islice(ended, runs))
+    return replace(found, is_cut=runs is not None and next(ended, None) is not None)
 
 
 def sum_up(name: str, newest_first: Iterable[PipelineRun]) -> Statistics:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runner.cli.commands.stats import NEWEST
 from runner.clock import format_utc, utc_now
 from runner.events import Event, JobFinished, RunStarted
 from runner.fold import fold_run
@@ -118,6 +119,24 @@ def test_stats_of_a_part_of_the_runs(runs: None, in_project: InProject, capsys: 
     assert stats_of(in_project, capsys, "--last", "150m")["runs"] == 2
     newest = stats_of(in_project, capsys, "--since", format_utc(moment_of(38)), "--runs", "30")
     assert (newest["runs"], newest["trend"]["word"]) == (2, "unknown")
+
+
+def test_of_very_many_runs_the_newest_are_taken_unless_all_are_asked_for(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    for number in range(NEWEST + 1):
+        started_at = NOW - timedelta(minutes=NEWEST + 1 - number)
+        jobs = [TimedJob(job_id="load", steps={"fetch": 9000.0 if number == 0 else 1000.0})]
+        put(project, timed_history("daily", jobs, started_at=started_at))
+
+    found = stats_of(in_project, capsys)
+    assert (found["runs"], found["is_cut"]) == (NEWEST, True)
+    assert in_project("stats", "daily") == 0
+    assert "\nleft out    older runs of these 30 days: --last 30d takes all\n" in capsys.readouterr().out
+
+    everything = stats_of(in_project, capsys, "--last", "30d")
+    assert (everything["runs"], everything["is_cut"]) == (NEWEST + 1, False)
+    assert stats_of(in_project, capsys, "--runs", str(NEWEST + 1))["is_cut"] is False
 
 
 def test_of_few_runs_it_says_once_how_many_a_trend_needs(
