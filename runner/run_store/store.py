@@ -58,7 +58,7 @@ class FileRunStore:
         """Turn an id, a unique beginning of one, `last`, `last-failed` or a name into a run id.
 
         `last-failed` is the newest that failed in part or as a whole or crashed (not: was cancelled). The name of a
-        pipeline or job stands for its newest run.
+        pipeline or job stands for its newest run that has begun.
         Raises `RunNotFound`, and `UsageError` that names the runs that an ambiguous beginning fits.
         """
         if reference == "last":
@@ -66,8 +66,8 @@ class FileRunStore:
         if reference == "last-failed":
             return self._newest(_FAILED)
         folders = list(self._folders())
-        if newest := next((path for path in folders if name_of(path) == reference), None):
-            return id_of(newest)
+        if named := [path for path in folders if name_of(path) == reference]:
+            return id_of(next((path for path in named if listed(path) is not None), named[0]))
         prefix = reference.upper()
         found = [path for path in folders if prefix and path.name.startswith(prefix)]
         if not found:

@@ -47,8 +47,8 @@ class MemoryRunStore:
                 if reference == "last" or run.status in _FAILED:
                     return run.pipeline_run_id
             raise RunNotFound(reference)
-        if newest := next((writer for writer in self._newest() if writer.name == reference), None):
-            return newest.run_id
+        if named := [writer for writer in self._newest() if writer.name == reference]:
+            return next((writer for writer in named if writer.begun), named[0]).run_id
         found = [run_id for run_id in self._runs if reference and run_id.startswith(reference.upper())]
         if not found:
             near = did_you_mean(reference, {writer.name for writer in self._runs.values()})

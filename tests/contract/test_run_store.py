@@ -185,6 +185,16 @@ def test_a_name_is_its_newest_run_and_one_that_is_near_is_named(store: RunStore)
         store.resolve("01ZZ")
 
 
+def test_a_name_passes_over_runs_that_were_killed_before_they_began(store: RunStore) -> None:
+    """As `last` does: nothing can be told of them. Where there is no other, it is found, and why it is none."""
+    store.create(new_ulid(), "ingest", AT).close()
+    daily = keep(store, run_history(name="daily", started_at=AT + timedelta(hours=1)))
+    store.create(new_ulid(), "daily", AT + timedelta(hours=2)).close()
+    assert store.resolve("last") == store.resolve("daily") == daily
+    with pytest.raises(RunNotFound, match="before it began"):
+        store.load(store.resolve("ingest"))
+
+
 @pytest.mark.parametrize(
     "reference", ["last", "last-failed", "", "0", "../..", "01ZZZZZZZZZZZZZZZZZZZZZZZZ", "*"]
 )
