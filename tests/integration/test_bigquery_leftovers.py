@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
+from runner.ids import new_ulid
+from runner.pipeline_runner import PipelineRunner
+from runner.ports import QueryScope, Statement
+from tests.bigquery_lab import open_lab
 from tests.cli.demo_project import DemoProject
 from tests.engines import BigQueryEngine
 from tests.projects import ThrowAwayProject, call, not_exists, read, write
 from tests.servers.bigquery import AnswerFault, BigQueryProject, JobFault
+from tests.warehouse_lab import Lab
 
 LASTS = 3.0
 """Seconds for which the landing goes on after its runner was killed."""
@@ -96,3 +104,52 @@ def test_who_may_not_list_jobs_runs_without(
     assert done.returncode == 0, done.stderr
     assert ", 3 rows read, 3 written" in done.stderr
     assert bigquery_project.met() == [1], "asked once, for all jobs of the run"
+
+
+@pytest.mark.asyncio
+async def test_an_application_that_has_run_before_waits_for_it_too(
+    appending: ThrowAwayProject, bigquery_project: BigQueryProject
+) -> None:
+    """Its connection may be older than the landing."""
+    settings = await on_server(
+        lambda: appending.settings(warehouse=BigQueryEngine(bigquery_project).warehouse)
+    )
+    async with PipelineRunner.open(settings) as pipelines:
+        assert (await pipelines.run("copy")).rows_written == 3
+        await on_server(bigquery_project.query, "INSERT INTO src.numbers VALUES (4)")
+        await on_server(kill_while_it_lands, DemoProject(appending.root), bigquery_project)
+        assert (await pipelines.run("copy")).rows_read == 0
+    landed = await on_server(
+        bigquery_project.query, "SELECT n, count(*) FROM out.numbers GROUP BY n ORDER BY n"
+    )
+    assert landed == [(1, 1), (2, 1), (3, 1), (4, 1)]
+
+
+@pytest.mark.asyncio
+async def test_who_is_cancelled_does_not_wait_until_another_has_asked(
+    bigquery_project: BigQueryProject, tmp_path: Path
+) -> None:
+    run_id = new_ulid()
+    async with open_lab(bigquery_project, tmp_path) as lab, anyio.create_task_group() as tasks:
+        late = AnswerFault(method="GET", contains="stateFilter", delay=LASTS)
+        await on_server(bigquery_project.fail, late)
+        tasks.start_soon(look, lab, run_id, "first")
+        await on_server(until, lambda: bigquery_project.met() == [1])
+        started = time.monotonic()
+        with anyio.move_on_after(0.2) as scope:
+            await look(lab, run_id, "second")
+        assert scope.cancelled_caught
+        assert time.monotonic() - started < 1.5
+
+
+async def look(lab: Lab, run_id: str, job_id: str) -> None:
+    """Send a query for a job."""
+    scope = QueryScope(
+        pipeline_id="daily", run_id=run_id, job_id=job_id, job_run_id=new_ulid(), step_id="look", attempt=1,
+        report=lambda _used: None,
+    )  # fmt: skip
+    async with lab.warehouse.scoped(scope).query(Statement(text="SELECT 1 AS n")) as batches:
+        assert [batch.num_rows async for batch in batches] == [1]
+
+
+on_server = anyio.to_thread.run_sync

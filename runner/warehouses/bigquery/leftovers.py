@@ -21,31 +21,61 @@ _log = get_logger("warehouses.bigquery")
 LABEL = "landing"
 """The label of a landing's script, by which it is found; its value is the number of the landing."""
 _PAUSE = 0.1
+_RUNS = 100
+"""Runs that are known at a time, in an application that goes on for weeks; so many are not under way at once."""
+
+
+class _Asked:
+    """What one run knows of it: the landings by the label of their job, once the first of its jobs has asked."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.landings: dict[str, list[Any]] | None = None
 
 
 class Leftovers:
-    """The landings that ran when a process first asked, by job. Safe in any thread."""
+    """The landings that ran when a run first asked. Safe in any thread, and holds no lock while it waits."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: dict[str, list[Any]] | None = None
+        self._runs: dict[str, _Asked] = {}
 
     def wait(self, jobs: Jobs) -> None:
-        """Wait for those of the job that `jobs` are of. Blocks; asks the server once for all jobs of a process."""
+        """Wait for those of the job that `jobs` are of. Blocks; the server is asked once for all jobs of a run. Raises
+        `Stopped`, and errors of `runner.errors`.
+        """
         if jobs.names.scope is None:
             return
         own = jobs.names.labels
-        with self._lock:
-            if self._found is None:
-                self._found = _landings(jobs)
-            left = self._found.get(own["job"])
-        for job in left or ():
+        landings = self._landings(jobs)
+        for job in landings.get(own["job"], ()):
             if job.labels.get("run") != own["run"]:
                 _log.warning("job %s: waiting for a landing that run %s has left running on the server",
                              jobs.names.scope.job_id, str(job.labels.get("run")).upper())  # fmt: skip
                 wait_for(jobs, job)
+        landings.pop(own["job"], None)
+
+    def _landings(self, jobs: Jobs) -> dict[str, list[Any]]:
+        asked, is_first = self._asked(jobs.names.labels["run"])
+        if is_first:
+            try:
+                asked.landings = _landings(jobs)
+            finally:
+                asked.over.set()
+        while not asked.over.wait(_PAUSE):
+            jobs.stop.check()
+        if asked.landings is None:  # the first got no answer: each asks for itself, none after the other
+            asked.landings = _landings(jobs)
+        return asked.landings
+
+    def _asked(self, run: str) -> tuple[_Asked, bool]:
+        """What a run knows, and whether nobody has asked for it yet."""
         with self._lock:
-            self._found.pop(own["job"], None)
+            is_first = run not in self._runs
+            asked = self._runs.setdefault(run, _Asked())
+            while len(self._runs) > _RUNS:
+                self._runs.pop(next(iter(self._runs)))
+        return asked, is_first
 
 
 def running(jobs: Jobs) -> list[Any]:
