@@ -151,6 +151,16 @@ def test_of_few_runs_it_says_once_how_many_a_trend_needs(
     assert "takes 12" not in capsys.readouterr().out
 
 
+def test_of_enough_runs_whose_jobs_were_renamed_it_does_not_say_that_they_are_too_few(
+    project: DemoProject, in_project: InProject, capsys: Captured
+) -> None:
+    for number in range(14):
+        jobs = [TimedJob(job_id="old" if number < 7 else "new", steps={"fetch": 100.0})]
+        put(project, timed_history("daily", jobs, started_at=NOW - timedelta(hours=14 - number)))
+    assert in_project("stats", "daily") == 0
+    assert "takes 12" not in capsys.readouterr().out
+
+
 def test_of_partial_work_alone_there_are_no_times(
     project: DemoProject, in_project: InProject, capsys: Captured
 ) -> None:

@@ -93,7 +93,7 @@ def lines_of(found: stats.Statistics, *, tells_more: bool = False) -> Iterator[l
     if found.usage:
         yield [f"warehouse   {usage_text(found.usage)} in all"]
     is_trended = any(part.times.trend.word != "unknown" for part in found.parts)
-    if found.times.count and not is_trended:
+    if 0 < found.times.count < MIN_VALUES and not is_trended:
         yield [f"trend       takes {MIN_VALUES} successful runs; here are {found.times.count:,}"]
     if found.is_cut and tells_more:
         yield [f"left out    older runs of these {DAYS} days: --last {DAYS}d takes all"]
