@@ -42,8 +42,8 @@ def command(invocation: Invocation, keep: float, keep_runs: int, dry_run: bool, 
     """Remove the records of old runs.
 
     Whole runs go, from the run store alone: what is in ops.event_log stays there. A run stays while it is alive, while
-    its events are not in ops.event_log, if it is the newest of its name, and if it is among the successes that new runs
-    are compared with. Asks, unless --yes.
+    its events are not in ops.event_log, if it is the newest of its name that has begun, and if it is among the
+    successes that new runs are compared with. Asks, unless --yes.
     """
     from runner.clock import utc_now
     from runner.event_log import pending_runs
