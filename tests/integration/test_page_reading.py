@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from runner.cli.page.reading import Reading
 from runner.fold import fold_run
+from runner.ids import new_ulid
 from runner.records import Status
 from runner.run_store import FileRunStore
 from runner.testing.run_history import run_history
@@ -46,3 +47,13 @@ def test_a_run_that_could_not_be_read_is_read_again(tmp_path: Path) -> None:
     summary.unlink()
     events.unlink()
     assert told() == [Status.SUCCESS] * 2, "it is over, and is not read again"
+
+
+def test_the_newest_run_of_a_name_is_one_that_has_begun(tmp_path: Path) -> None:
+    """One that was killed before has nothing to show, and one that is about to begin not yet."""
+    store = FileRunStore(tmp_path)
+    put(store)
+    (begun,) = store.latest()
+    store.create(new_ulid(), "daily", START + timedelta(hours=1)).close()
+
+    assert Reading(store).run_id_of("daily") == begun.pipeline_run_id

@@ -27,12 +27,13 @@ class Reading:
         self._wholes: dict[str, PipelineRun] = {}
 
     def run_id_of(self, reference: str) -> str:
-        """Return the id of the run that is meant: by the name of a pipeline or job its newest; else as `show` takes it.
+        """Return the id of the run that is meant: by the name of a pipeline or job, also one named `last`, its newest
+        that has begun; else as `show` takes it.
 
         Raises `RunNotFound`, and `UsageError` for the beginning of several ids.
         """
-        found = next((run_id for run_id, name in self._store.ids() if name == reference), None)
-        return found or self._store.resolve(reference)
+        newest = self._store.latest(limit=1, name=reference)
+        return newest[0].pipeline_run_id if newest else self._store.resolve(reference)
 
     def run(self, run_id: str) -> PipelineRun:
         """Return a run with its jobs. Raises `RunNotFound`, `DamagedRecord`."""
