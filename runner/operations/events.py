@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from heapq import heappush, heappushpop
 from itertools import count
 from typing import Any
@@ -21,6 +21,10 @@ from runner.specs.steps import Filter
 EventRow = Mapping[str, Any]
 """A row of `ops.event_log`; `payload` as JSON data, `timestamp` aware UTC."""
 _END = datetime.max.replace(tzinfo=UTC)
+_BEHIND = timedelta(seconds=1)
+"""So much may the clock of files be behind that of events: the kernel's by milliseconds, that of another machine's disk
+by more.
+"""
 COLUMNS = tuple(column.name for column in EVENT_LOG.columns)
 
 
@@ -83,7 +87,7 @@ def from_files(store: FileRunStore, wanted: WantedEvents) -> list[EventRow]:
     for written, run_id in _written(store, wanted):
         full = len(newest) == wanted.limit
         since = max(filter(None, (wanted.since, newest[0][0] if full else None)), default=None)
-        if since is not None and written < since:
+        if since is not None and since - written > _BEHIND:
             break
         if since is not None and _ended_before(store, run_id, since):
             continue  # a store that was copied has files that are newer than what is in them

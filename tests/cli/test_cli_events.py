@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -91,6 +92,22 @@ def test_a_warehouse_that_is_asked_for_by_name_answers_or_fails(project: DemoPro
     assert "has no ops.event_log yet" in empty.stderr
     assert (missing.stdout, empty.stdout) == ("", "")
     assert len(events(project)[0]) > 0
+
+
+def test_files_whose_clock_is_a_little_behind_that_of_events_are_read(project: DemoProject) -> None:
+    """The kernel tells the time of a write some milliseconds too early, the disk of another machine by more."""
+    store, end = FileRunStore(project.folder / "var" / "runs"), utc_now() - timedelta(minutes=8)
+    job = TimedJob(job_id="a", steps={"read": 60_000.0})
+    ids = {}
+    for name, ended_ms, written_ms in (("older", -2, -5), ("newer", 0, -6)):
+        begun = end + timedelta(milliseconds=ended_ms - 60_000)
+        ids[name] = put(project, timed_history(name, [job], started_at=begun), name)
+        written = (end + timedelta(milliseconds=written_ms)).timestamp()
+        os.utime(store.path(ids[name]) / "events.jsonl", (written, written))
+
+    for words in (["--limit", "1"], ["--since", format_utc(end)]):
+        found, _ = events(project, "--from", "files", *words)
+        assert {event["correlation_id"] for event in found} == {ids["newer"]}
 
 
 def test_files_tell_the_newest_events_also_of_a_run_that_began_before_others(project: DemoProject) -> None:
