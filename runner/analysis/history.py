@@ -119,6 +119,12 @@ def shares_of(run: PipelineRun, path: CriticalPath) -> dict[SeriesKey, float]:
     return found
 
 
+def bottleneck_of(shares: Mapping[SeriesKey, float]) -> SeriesKey | None:
+    """Return the step that took the greatest part of a run on its critical path; None where no step did."""
+    steps = [key for key, share in shares.items() if key[1] and share > 0]
+    return max(steps, key=shares.__getitem__, default=None)
+
+
 def _add(
     found: dict[SeriesKey, History],
     run: PipelineRun,

@@ -118,14 +118,17 @@ def run_lines(run: PipelineRun, *, idle_steps: bool = False) -> Iterator[list[Pa
 
 
 def _bottleneck(run: PipelineRun) -> str:
-    """Say which step of a run of several jobs took the greatest part of its critical path."""
-    if len(run.jobs) < 2 or run.status is Status.RUNNING:
+    """Say which step of a run of several jobs took the greatest part of its critical path; of one that was killed it is
+    not known.
+    """
+    if len(run.jobs) < 2 or run.status in (Status.RUNNING, Status.CRASHED):
         return ""
-    from runner.analysis.history import histories
+    from runner.analysis.critical_path import critical_path
+    from runner.analysis.history import bottleneck_of, shares_of
 
-    steps = [each for (_, step_id), each in histories([run]).items() if step_id and each.share > 0]
-    worst = max(steps, key=lambda each: each.share, default=None)
-    return f"; bottleneck {worst.job_id}/{worst.step_id}, {100 * worst.share:.0f} % of it" if worst else ""
+    shares = shares_of(run, critical_path(run))
+    worst = bottleneck_of(shares)
+    return f"; bottleneck {'/'.join(worst)}, {100 * shares[worst]:.0f} % of it" if worst else ""
 
 
 def _was_idle(job: RunRecord) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runner.analysis.critical_path import CriticalPath, critical_path
-from runner.analysis.history import History, SeriesKey, histories, shares_of, usual_length
+from runner.analysis.history import History, SeriesKey, bottleneck_of, histories, shares_of, usual_length
 from runner.analysis.quantiles import median
 from runner.analysis.timeline import Timeline, timeline
 from runner.records import PipelineRun
@@ -44,8 +44,7 @@ class RunView:
     @property
     def bottleneck(self) -> SeriesKey | None:
         """The step that took the greatest part of the run on the critical path; None where no step did."""
-        parts = {key: share for key, share in self.shares.items() if key[1] and share > 0}
-        return max(parts, key=parts.__getitem__, default=None)
+        return bottleneck_of(self.shares)
 
 
 def view_of(run: PipelineRun, before: Sequence[PipelineRun], *, now: datetime) -> RunView:
