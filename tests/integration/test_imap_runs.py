@@ -45,7 +45,7 @@ def real_messages(count: int, name: str) -> list[bytes]:
         file for place in (*places, REPOSITORY / "configs" / "samples" / "eml") for file in place.rglob("*.*")
     ]
     found = [file.read_bytes() for file in sorted(files) if file.suffix in (".txt", ".eml")]
-    assert len(found) > 5
+    assert found
     return [
         b"Message-ID: <%d@%s.example>\r\nDate: Sun, 22 Nov 2026 %02d:%02d:00 +0000\r\n%s"
         % (
