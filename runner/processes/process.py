@@ -44,11 +44,18 @@ class WorkerProcess:
         self._killed = False
 
     def work(self, task: Task) -> Iterator[Piece]:
-        """Yield what the process makes of a batch. Raises what the function raised, and `WorkerFailed`."""
+        """Yield what the process makes of a batch; nothing of one that has been given up. Raises what the function
+        raised, and `WorkerFailed`.
+        """
+        if task.abandoned:
+            return
         try:
             channel = self._started()
         except OSError as error:
             raise WorkerFailed(task.call.function, f"could not be started: {error}") from error
+        # Who gives a batch up says so, and then kills: a kill before this moment has met no process, or the last one.
+        if task.abandoned:
+            return
         try:
             yield from self._work(channel, task)
         except OSError:

@@ -18,7 +18,10 @@ import pytest
 from runner.errors import ConfigurationError
 from runner.events import Landed
 from runner.pipeline_runner import PipelineRunner
-from runner.processes.tasks import BUFFERED
+from runner.ports import Batch
+from runner.ports.processes import ProcessCall
+from runner.processes.process import WorkerProcess
+from runner.processes.tasks import BUFFERED, Task
 from runner.records import PipelineRun, RunRecord, Status
 from tests.projects import ThrowAwayProject, call, job_of, not_exists, read, step_of, write
 
@@ -361,6 +364,26 @@ def test_a_time_limit_kills(project: ThrowAwayProject) -> None:
     assert time.monotonic() - began < 10
     assert [error.category for error in record.errors] == ["timeout"]
     assert workers() == []
+
+
+def test_a_batch_that_is_given_up_while_its_process_starts_is_not_worked_on(project: ThrowAwayProject) -> None:
+    """A kill finds no process then: the one before it has gone, the new one is not there yet."""
+    project.functions(SLEEPER)
+    mark = project.root / "mark"
+    asked = ProcessCall(
+        function=f"{project.package}.steps:f", shape="row", arguments={"mark": str(mark)}, names=None,
+        columns=(), key=(), declared=(), chunk_rows=10,
+    )  # fmt: skip
+    task = Task(asked, 1, Batch(1, rows=[{"number_id": "n0"}]))
+    process = WorkerProcess(project.root, project.package)
+    try:
+        task.drop()
+        process.kill()
+        assert list(process.work(task)) == []
+        assert workers() == []
+    finally:
+        process.stop()
+    assert not mark.exists()
 
 
 LEFT_BEHIND = {
