@@ -90,7 +90,9 @@ class CallInProcessesStep:
 
     async def drop(self) -> None:
         """Give up what is under way; the processes that work on it are killed."""
-        for _, submitted in reversed(self._submitted):  # else a process that is free now takes up one of the next
+        for _, submitted in reversed(
+            self._submitted
+        ):  # else a process that is free now takes up one of the next
             submitted.abandon()
         self._submitted.clear()
 

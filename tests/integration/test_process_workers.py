@@ -366,7 +366,9 @@ def test_a_time_limit_kills(project: ThrowAwayProject) -> None:
     assert workers() == []
 
 
-def test_a_batch_that_is_given_up_while_its_process_starts_is_not_worked_on(project: ThrowAwayProject) -> None:
+def test_a_batch_that_is_given_up_while_its_process_starts_is_not_worked_on(
+    project: ThrowAwayProject,
+) -> None:
     """A kill finds no process then: the one before it has gone, the new one is not there yet."""
     project.functions(SLEEPER)
     mark = project.root / "mark"
