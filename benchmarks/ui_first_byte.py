@@ -1,8 +1,8 @@
 """How soon `ui` answers with a store of 10,000 runs: the first byte of its pages, asked for over HTTP.
 
-    python benchmarks/ui_first_byte.py [FOLDER]
+    .venv-test/bin/python benchmarks/ui_first_byte.py [FOLDER]
 
-Required: 100 ms, of the first time and of the median. The store is `seed_runs.py`'s, in the state folder FOLDER;
+(It takes a Python with the extra `ui`, as that of the tests.) Required: 100 ms, of the first time and of the median. The store is `seed_runs.py`'s, in the state folder FOLDER;
 it is made anew (30 s) unless there is one.
 """
 
@@ -47,7 +47,12 @@ def measure(state: Path) -> None:
     environment = {**os.environ, "RUN_PIPELINE_STATE_DIR": str(state), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        url = urlsplit(json.loads(server.stdout.readline())["url"])
+        said = server.stdout.readline()
+        if not said:
+            sys.exit(
+                "ui has not started, see above: is this .venv-test/bin/python, after bin/test has made it?"
+            )
+        url = urlsplit(json.loads(said)["url"])
         cookie = f"run_pipeline_ui_{url.port}={parse_qs(url.query)['token'][0]}"
         print(f"## First byte of ui, a store of {RUNS:,} runs; {machine()}\n")
         print(
