@@ -2,8 +2,8 @@
 
     .venv-test/bin/python benchmarks/ui_first_byte.py [FOLDER]
 
-(It takes a Python with the extra `ui`, as that of the tests.) Required: 100 ms, of the first time and of the median. The store is `seed_runs.py`'s, in the state folder FOLDER;
-it is made anew (30 s) unless there is one.
+It takes a Python with the extra `ui`, as that of the tests. Required: 100 ms, of the first time and of the median. The
+store is `seed_runs.py`'s, in the state folder FOLDER; it is made anew (30 s) unless there is one.
 """
 
 from __future__ import annotations
