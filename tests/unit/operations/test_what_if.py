@@ -40,11 +40,11 @@ def test_no_more_runs_are_held_than_one_or_two() -> None:
     held: list[int] = []
 
     def newest_first() -> Iterator[PipelineRun]:
-        for day in range(21, 0, -1):
+        for day in range(7, 0, -1):
             yield run(day)
             held.append(sum(isinstance(each, RunRecord) for each in gc.get_objects()))
 
     found = what_if("daily", newest_first(), plan, {"default": 100}, [2])
     assert max(held) - held[0] <= 20
-    assert (found.runs, found.recorded_ms) == (21, 1110)
-    assert found.asked[0].duration_ms == found.engine_ms + 5 * 111
+    assert (found.runs, found.recorded_ms) == (7, 1040)
+    assert found.asked[0].duration_ms == found.engine_ms + 5 * 104
