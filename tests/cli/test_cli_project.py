@@ -54,6 +54,14 @@ def test_a_new_project_runs_and_its_second_run_finds_nothing(tmp_path: Path) -> 
     assert greetings(fresh) == {"1": "Hello, Ada!", "2": "Bonjour, Émilie!", "3": "Hello, Sofja!"}
 
 
+def test_a_line_of_a_file_with_too_many_cells_is_named(project: DemoProject) -> None:
+    (people,) = project.folder.rglob("people.csv")
+    people.write_text(people.read_text(encoding="utf-8") + "4,Lovelace, Ada,en\n", encoding="utf-8")
+    done = project.run("run", "hello")
+    assert done.returncode == 1
+    assert f"{people.relative_to(project.folder)}:5: more cells than the header has: ['en']" in done.stderr
+
+
 def test_init_says_what_to_do_next_and_overwrites_nothing(tmp_path: Path) -> None:
     here = DemoProject(tmp_path)
 
