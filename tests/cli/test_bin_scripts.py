@@ -377,7 +377,7 @@ def test_bin_test_runs_every_check_and_pytest_last(repository: Repository) -> No
         "lint-imports",
     ]
     assert "bin/test --require=bigquery runs them" in lines[4]
-    started = "args:-P -m pytest -n 2 --dist worksteal -m not bigquery"
+    started = "args:-P -m pytest -n 3 --dist worksteal -m not bigquery"
     assert lines[5:7] == [started, f"cwd:{repository.root}"]
     assert repository.notes()[-1].endswith("--editable .[dev]")
 
