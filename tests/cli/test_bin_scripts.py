@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.servers.required import SERVERS
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COREUTILS = "/usr/bin:/bin"
@@ -277,7 +278,7 @@ def test_interrupt_leaves_no_stamp(repository: Repository) -> None:
         start_new_session=True,
     )
     with process:
-        wait_until(lambda: len(repository.notes()) > 0)
+        until(lambda: len(repository.notes()) > 0)
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=10)
     assert process.returncode in (130, -signal.SIGINT)
@@ -430,11 +431,3 @@ def test_bin_test_help_needs_no_environment(repository: Repository) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: bin/test")
     assert repository.notes() == []
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Poll for something that another process does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)

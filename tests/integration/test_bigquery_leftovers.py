@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -19,6 +18,7 @@ from tests.cli.demo_project import DemoProject
 from tests.engines import BigQueryEngine
 from tests.projects import ThrowAwayProject, call, not_exists, read, write
 from tests.servers.bigquery import AnswerFault, BigQueryProject, JobFault
+from tests.waiting import until
 from tests.warehouse_lab import Lab
 
 LASTS = 3.0
@@ -48,14 +48,6 @@ def appending(project: ThrowAwayProject, bigquery_project: BigQueryProject) -> T
     bigquery_project.query("CREATE SCHEMA src")
     bigquery_project.query("CREATE TABLE src.numbers AS SELECT n FROM UNNEST([1, 2, 3]) AS n")
     return project
-
-
-def until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def kill_while_it_lands(demo: DemoProject, server: BigQueryProject) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.chaos.kill_optimize import write_project
 from tests.cli.demo_project import environment
 from tests.engines import PostgresEngine
 from tests.servers.postgres import PostgresDatabase
+from tests.waiting import until
 from tests.warehouse_lab import Lab, table
 
 STAMP = datetime(2026, 2, 12, 6, tzinfo=UTC)
@@ -255,12 +255,3 @@ def started(project: Path) -> subprocess.Popen[bytes]:
     """Start an optimize of the whole project."""
     words = [sys.executable, "-P", "-m", "runner", "--project", str(project), "optimize", "--no-measure"]
     return subprocess.Popen(words, env=environment({}), stderr=subprocess.DEVNULL)
-
-
-def until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.01)

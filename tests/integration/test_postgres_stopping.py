@@ -163,19 +163,24 @@ async def test_who_waits_for_a_lock_is_stopped_as_well(
         assert await lab.rows(EVENTS, "id") == [("a",)]
 
 
+async def read_slowly(lab: Lab) -> None:
+    """Read a table whose rows the server has sent at once, with half a second between two batches."""
+    await lab.fill(EVENTS, *[(f"e{n}", "x", n, None) for n in range(100)])
+    query = ReadQuery(source=EVENTS, columns=("id",), batch_rows=50)
+    async with lab.warehouse.read(query) as batches:
+        found = []
+        async for batch in batches:
+            found += batch.column(0).to_pylist()
+            await anyio.sleep(0.5)
+    assert len(found) == 100
+
+
 async def test_rows_may_wait_for_slow_steps_longer_than_a_transaction_may_be_idle(
     tmp_path: Path, postgres_database: PostgresDatabase
 ) -> None:
     """A server that has sent all rows of a small result waits for the end of the transaction."""
     async with open_lab(postgres_database.uri, tmp_path, EVENTS, idle_in_transaction_timeout=0.2) as lab:
-        await lab.fill(EVENTS, *[(f"e{n}", "x", n, None) for n in range(100)])
-        query = ReadQuery(source=EVENTS, columns=("id",), batch_rows=50)
-        async with lab.warehouse.read(query) as batches:
-            found = []
-            async for batch in batches:
-                found += batch.column(0).to_pylist()
-                await anyio.sleep(0.5)
-        assert len(found) == 100
+        await read_slowly(lab)
 
 
 async def test_rows_may_wait_longer_than_the_server_lets_a_transaction_last(
@@ -185,14 +190,7 @@ async def test_rows_may_wait_longer_than_the_server_lets_a_transaction_last(
     name = postgres_database.name
     postgres_database.fetch(f"ALTER DATABASE {name} SET transaction_timeout = '300ms'")
     async with open_lab(postgres_database.uri, tmp_path, EVENTS) as lab:
-        await lab.fill(EVENTS, *[(f"e{n}", "x", n, None) for n in range(100)])
-        query = ReadQuery(source=EVENTS, columns=("id",), batch_rows=50)
-        async with lab.warehouse.read(query) as batches:
-            found = []
-            async for batch in batches:
-                found += batch.column(0).to_pylist()
-                await anyio.sleep(0.5)
-        assert len(found) == 100
+        await read_slowly(lab)
 
 
 async def test_a_server_that_does_not_answer_is_not_waited_for_when_it_is_cancelled(tmp_path: Path) -> None:

@@ -59,13 +59,13 @@ class Leftovers:
         asked, is_first = self._asked(jobs.names.labels["run"])
         if is_first:
             try:
-                asked.landings = _landings(jobs)
+                asked.landings = _running_landings(jobs)
             finally:
                 asked.over.set()
         while not asked.over.wait(_PAUSE):
             jobs.stop.check()
         if asked.landings is None:  # the first got no answer: each asks for itself, none after the other
-            asked.landings = _landings(jobs)
+            asked.landings = _running_landings(jobs)
         return asked.landings
 
     def _asked(self, run: str) -> tuple[_Asked, bool]:
@@ -111,7 +111,7 @@ def wait_for(jobs: Jobs, job: Any) -> None:
         jobs.stop.wait(_PAUSE)
 
 
-def _landings(jobs: Jobs) -> dict[str, list[Any]]:
+def _running_landings(jobs: Jobs) -> dict[str, list[Any]]:
     """Return the landings that run, by the label of their job. Who may not list jobs goes on without."""
     try:
         found = running(jobs)
