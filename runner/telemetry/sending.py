@@ -48,8 +48,8 @@ class _Try:
             self._reason = reason
         self.failed_or_over.set()
 
-    def is_first_end(self) -> bool:
-        """Tell whether nobody has ended the exporter yet: it would complain about a second end."""
+    def claim_end(self) -> bool:
+        """Take the end of the exporter upon oneself; False where somebody has: it would complain about a second one."""
         with self._lock:
             is_first, self._ended = not self._ended, True
         return is_first
@@ -75,7 +75,7 @@ class _Spans(OTLPSpanExporter):
 
     def shutdown(self) -> None:
         """End, once: who gives up does so before the provider does."""
-        if self._attempt.is_first_end():
+        if self._attempt.claim_end():
             super().shutdown()  # type: ignore[no-untyped-call]
 
 
@@ -97,7 +97,7 @@ class _Metrics(OTLPMetricExporter):
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """End, once."""
-        if self._attempt.is_first_end():
+        if self._attempt.claim_end():
             super().shutdown(timeout_millis, **kwargs)
 
 
